@@ -1,0 +1,39 @@
+//! What the product does. Each operation is a request struct, a report struct and a function; none knows clap,
+//! HTTP or a terminal. Rules about time take `now` as an argument.
+
+use chrono::{DateTime, Utc};
+
+/// Where time comes from.
+pub trait Clock: std::fmt::Debug + Send + Sync {
+    fn now(&self) -> DateTime<Utc>;
+}
+
+/// The machine's own clock.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct SystemClock;
+
+impl Clock for SystemClock {
+    fn now(&self) -> DateTime<Utc> {
+        Utc::now()
+    }
+}
+
+/// How far an operation has come. Cheap to call for every item; the other side decides what to show.
+pub trait Progress: std::fmt::Debug + Send + Sync {
+    /// A new stretch of work begins. `total` is `None` where nobody knows.
+    fn start(&self, what: &str, total: Option<u64>);
+    /// `completed` items of the stretch are done; `current` names the last.
+    fn advance(&self, completed: u64, current: &dyn std::fmt::Display);
+    /// The stretch is over.
+    fn finish(&self);
+}
+
+/// Shows nothing.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct NoProgress;
+
+impl Progress for NoProgress {
+    fn start(&self, _what: &str, _total: Option<u64>) {}
+    fn advance(&self, _completed: u64, _current: &dyn std::fmt::Display) {}
+    fn finish(&self) {}
+}

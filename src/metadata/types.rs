@@ -1,0 +1,127 @@
+//! Rows and questions of the metadata store.
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+
+/// A row of `storage_files`, as JSON and as a sidecar would show it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct FileRecord {
+    pub id: String,
+    pub original_name: String,
+    pub stored_filename: String,
+    pub folder: String,
+    pub relative_path: String,
+    pub provider_path: String,
+    /// Bytes, as recorded.
+    pub size: i64,
+    pub mime_type: String,
+    pub description: Option<String>,
+    pub uploaded_by: Option<String>,
+    pub created_at: Stamp,
+    pub updated_at: Stamp,
+}
+
+/// A database time: understood where it can be, kept as written where it cannot.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Stamp {
+    At(DateTime<Utc>),
+    /// Null, or text that is no time: never old enough for anything.
+    Unreadable(Option<String>),
+}
+
+impl Stamp {
+    /// The time, where it could be read.
+    #[must_use]
+    pub const fn time(&self) -> Option<DateTime<Utc>> {
+        match self {
+            Self::At(at) => Some(*at),
+            Self::Unreadable(_) => None,
+        }
+    }
+}
+
+/// ISO 8601 in UTC; what could not be read goes out as it was written.
+impl Serialize for Stamp {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::At(at) => {
+                serializer.serialize_str(&at.to_rfc3339_opts(chrono::SecondsFormat::AutoSi, true))
+            }
+            Self::Unreadable(text) => text.serialize(serializer),
+        }
+    }
+}
+
+/// What a comparison needs of a record: small, since a scan makes one for every row.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ScannedRecord {
+    pub id: String,
+    pub original_name: String,
+    pub folder: String,
+    pub provider_path: String,
+    pub size: i64,
+    pub created_at: Stamp,
+}
+
+/// Which records a scan yields, always ordered by `provider_path`, byte by byte.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ScanScope {
+    /// `provider_path` begins with this.
+    Under(String),
+    /// `provider_path` begins with none of these.
+    Outside(Vec<String>),
+}
+
+/// The named provider's roots, for questions that count per provider.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProviderRoots {
+    pub provider: String,
+    pub roots: Vec<String>,
+}
+
+/// Files and bytes of one folder on one provider.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UsageRow {
+    pub folder: String,
+    /// `None` where no configured provider's root matches.
+    pub provider: Option<String>,
+    pub files: u64,
+    /// Bytes, as recorded; a negative recorded size counts as 0.
+    pub bytes: u64,
+}
+
+/// One page of `storage:list`.
+#[derive(Debug, Clone, Default)]
+pub struct ListQuery {
+    pub folder: Option<String>,
+    /// Case-insensitive substring of the original name, the description or the id.
+    pub search: Option<String>,
+    /// A MIME type (`image/png`), its first half (`image`), or an extension (`pdf`).
+    pub mime_or_extension: Option<String>,
+    /// Only records under these roots.
+    pub roots: Option<Vec<String>>,
+    pub sort: SortKey,
+    pub descending: bool,
+    pub offset: u64,
+    pub limit: u64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum SortKey {
+    #[default]
+    Created,
+    Updated,
+    Name,
+    Size,
+    Folder,
+    Type,
+}
+
+/// A page and what it is a page of.
+#[derive(Debug, Clone)]
+pub struct RecordPage {
+    pub records: Vec<FileRecord>,
+    /// Records that match, on all pages.
+    pub total: u64,
+}

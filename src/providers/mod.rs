@@ -1,0 +1,71 @@
+//! Providers: where the bytes are. One [`Provider`] per entry of `storage.yml`, each an
+//! [`ObjectStore`](object_store::ObjectStore) with the two things beside it that the trait cannot say: a listing
+//! whose keys are exactly the provider's, and the mapping between keys and `provider_path`.
+//!
+//! Nothing here knows the database or what a finding is.
+
+mod key;
+mod listing;
+mod mapping;
+
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use object_store::ObjectStore;
+
+pub use key::{Key, SIDECAR_SUFFIX, StoredShape, is_reserved, sidecar_object, stored_shape};
+pub use listing::{EntryKind, ListRequest, Listed, Listing};
+pub use mapping::Mapping;
+
+/// What can go wrong between here and a provider. Rules: each names the provider and the operation; none holds a
+/// secret; NotFound of an object is an answer (`Ok(None)`), never an error.
+#[derive(Debug, thiserror::Error)]
+pub enum ProviderError {
+    /// The local root or the bucket is not there.
+    #[error("{provider}: {root} does not exist")]
+    RootMissing { provider: String, root: String },
+    /// Network, timeout, 408, 429, 5xx: may work later.
+    #[error("{provider}: {operation} failed: {reason}")]
+    Unavailable {
+        provider: String,
+        operation: &'static str,
+        reason: String,
+    },
+    /// 401, 403, EACCES.
+    #[error("{provider}: {operation} was denied: {reason}")]
+    Denied {
+        provider: String,
+        operation: &'static str,
+        reason: String,
+    },
+    /// An answer that makes no sense, or a request the provider will never take.
+    #[error("{provider}: {operation}: {reason}")]
+    Invalid {
+        provider: String,
+        operation: &'static str,
+        reason: String,
+    },
+    /// The provider's configuration cannot be used.
+    #[error("provider {provider}: {reason}")]
+    Configuration { provider: String, reason: String },
+}
+
+/// What a first look at a provider showed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Probe {
+    /// The provider's clock.
+    pub now: DateTime<Utc>,
+    /// Nothing at all stands under the root: not one entry of any kind. A mount point without its mount looks so.
+    pub bare: bool,
+}
+
+/// One configured provider, ready to be asked.
+#[derive(Debug, Clone)]
+pub struct Provider {
+    pub name: String,
+    /// `local`, `s3`, `azure`, `gcs`.
+    pub type_name: &'static str,
+    pub mapping: Mapping,
+    /// Keys below the root or prefix go through [`Provider::location`].
+    pub store: Arc<dyn ObjectStore>,
+}
