@@ -118,6 +118,7 @@ pub struct Failover {
     pub providers: Vec<String>,
 }
 
+#[expect(clippy::struct_excessive_bools, reason = "each is a key of storage.yml")]
 #[derive(Debug, Clone)]
 pub struct Global {
     pub max_file_size: u64,
