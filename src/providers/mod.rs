@@ -4,15 +4,19 @@
 //!
 //! Nothing here knows the database or what a finding is.
 
+mod build;
 mod key;
 mod listing;
 mod mapping;
+mod s3;
 
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use object_store::ObjectStore;
+use object_store::path::Path;
 
+pub use build::{build, mapping_of};
 pub use key::{Key, SIDECAR_SUFFIX, StoredShape, is_reserved, sidecar_object, stored_shape};
 pub use listing::{EntryKind, ListRequest, Listed, Listing};
 pub use mapping::Mapping;
@@ -68,4 +72,60 @@ pub struct Provider {
     pub mapping: Mapping,
     /// Keys below the root or prefix go through [`Provider::location`].
     pub store: Arc<dyn ObjectStore>,
+    /// Empty, or ends at a `/`.
+    prefix: String,
+    lister: Lister,
+}
+
+/// Who answers what [`ObjectStore`] cannot be asked.
+#[derive(Debug, Clone)]
+enum Lister {
+    S3(s3::S3),
+}
+
+impl Provider {
+    /// Everything under the root or prefix, each entry with its key exactly as the provider has it. The order is
+    /// the provider's own and no promise: the reader checks it.
+    ///
+    /// An end without an error is the end of everything; see [`Listing`].
+    pub fn list(&self, request: ListRequest) -> Listing {
+        match &self.lister {
+            Lister::S3(s3) => s3.list(request),
+        }
+    }
+
+    /// What stands at the key; `None` only where the provider says clearly that nothing does.
+    ///
+    /// # Errors
+    /// Anything else: a missing root or bucket, a refusal, an outage, a key that cannot be asked for.
+    pub async fn head(&self, key: &Key) -> Result<Option<Listed>, ProviderError> {
+        match &self.lister {
+            Lister::S3(s3) => s3.head(key).await,
+        }
+    }
+
+    /// Whether the provider answers, what its clock says, and whether anything is there at all. Reads only.
+    pub async fn probe(&self) -> Result<Probe, ProviderError> {
+        match &self.lister {
+            Lister::S3(s3) => s3.probe().await,
+        }
+    }
+
+    /// Where [`Self::store`] has this key, byte for byte.
+    ///
+    /// # Errors
+    /// [`ProviderError::Invalid`] where object_store cannot name it: not UTF-8, an empty, `.` or `..` segment, a
+    /// control character, or a `/` at the end, which it would drop and so name another object.
+    pub fn location(&self, key: &Key) -> Result<Path, ProviderError> {
+        let unaddressable = || ProviderError::Invalid {
+            provider: self.name.clone(),
+            operation: "locate",
+            reason: format!("the key {key} cannot be addressed"),
+        };
+        let full = format!("{}{}", self.prefix, key.as_str().ok_or_else(unaddressable)?);
+        Path::parse(&full)
+            .ok()
+            .filter(|path| path.as_ref() == full)
+            .ok_or_else(unaddressable)
+    }
 }

@@ -1,0 +1,257 @@
+//! S3 and everything that speaks its protocol.
+//!
+//! Transfers go through object_store. Listings, probes and HEADs are requests of our own on the same connections:
+//! a listing has to survive keys that `object_store::path::Path` refuses, and an answer has to be told apart by
+//! its status, which object_store hides. Nothing here retries, and no error text holds a secret or a signature.
+
+mod client;
+mod endpoint;
+mod failure;
+mod listing;
+mod page;
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use chrono::{DateTime, Utc};
+use http::{HeaderMap, Method, StatusCode, header};
+use object_store::ObjectStore;
+use object_store::aws::AmazonS3Builder;
+use object_store::client::{ClientOptions, HttpClient, HttpConnector, ReqwestConnector};
+use object_store::{BackoffConfig, RetryConfig};
+use secrecy::ExposeSecret;
+
+use super::{EntryKind, Key, ListRequest, Listed, Listing, Probe, ProviderError};
+use crate::config::{Global, S3Config, S3Credentials};
+use client::{Answer, Client};
+use listing::{PageQuery, Pages};
+
+/// For how long an answer of the bucket vouches that a 404 of a HEAD means the object.
+const BUCKET_SEEN_FOR: Duration = Duration::from_secs(30);
+
+/// What the platform puts into the environment of a program it gives a role to. Read here and not with the
+/// settings, since none of it is one: it only says where the credentials are to be fetched.
+const PLATFORM_VARIABLES: [&str; 7] = [
+    "AWS_WEB_IDENTITY_TOKEN_FILE",
+    "AWS_ROLE_ARN",
+    "AWS_ROLE_SESSION_NAME",
+    "AWS_ENDPOINT_URL_STS",
+    "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
+    "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+    "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE",
+];
+
+/// One bucket, below one prefix.
+#[derive(Debug, Clone)]
+pub(super) struct S3 {
+    client: Arc<Client>,
+    /// Empty, or ends at a `/`.
+    prefix: Arc<str>,
+    /// When the bucket last answered a listing.
+    bucket_seen: Arc<Mutex<Option<Instant>>>,
+}
+
+/// The two sides of one bucket: the store for transfers, and [`S3`] for questions.
+pub(super) struct Connected {
+    pub(super) store: Arc<dyn ObjectStore>,
+    pub(super) s3: S3,
+}
+
+/// Builds the clients; sends nothing.
+pub(super) fn connect(
+    provider: &str,
+    prefix: &str,
+    config: &S3Config,
+    global: &Global,
+) -> Result<Connected, ProviderError> {
+    let unusable = |reason: String| ProviderError::Configuration {
+        provider: provider.to_owned(),
+        reason,
+    };
+    let bucket_url = endpoint::bucket_url(config).map_err(unusable)?;
+    let options = client_options(global, bucket_url.starts_with("http://"));
+    let http = ReqwestConnector::default()
+        .connect(&options)
+        .map_err(|e| unusable(failure::chain(&e)))?;
+    let builder = AmazonS3Builder::new()
+        .with_bucket_name(&config.bucket)
+        .with_region(endpoint::region(config))
+        .with_endpoint(&bucket_url)
+        .with_virtual_hosted_style_request(true)
+        .with_client_options(options)
+        .with_retry(no_retries(global));
+    let builder = match &config.credentials {
+        Some(credentials) => with_credentials(builder, credentials, http.clone()).map_err(unusable)?,
+        None => with_platform_credentials(builder),
+    };
+    let store = builder.build().map_err(|e| unusable(failure::chain(&e)))?;
+    let client = Client {
+        provider: provider.to_owned(),
+        bucket: config.bucket.clone(),
+        bucket_url,
+        region: endpoint::region(config).to_owned(),
+        http,
+        credentials: Arc::clone(store.credentials()),
+        timeout: global.list_timeout,
+    };
+    Ok(Connected {
+        store: Arc::new(store),
+        s3: S3 {
+            client: Arc::new(client),
+            prefix: prefix.into(),
+            bucket_seen: Arc::default(),
+        },
+    })
+}
+
+fn client_options(global: &Global, allow_http: bool) -> ClientOptions {
+    ClientOptions::new()
+        .with_user_agent(http::HeaderValue::from_static(concat!(
+            "civic/",
+            env!("CARGO_PKG_VERSION")
+        )))
+        .with_allow_http(allow_http)
+        .with_connect_timeout(global.connection_timeout)
+        // A transfer that makes progress never times out as a whole; silence does.
+        .with_timeout_disabled()
+        .with_read_timeout(global.stall_timeout)
+        .with_pool_max_idle_per_host(global.max_connections_per_provider)
+}
+
+fn no_retries(global: &Global) -> RetryConfig {
+    RetryConfig {
+        backoff: BackoffConfig::default(),
+        max_retries: 0,
+        retry_timeout: global.connection_timeout,
+    }
+}
+
+/// Hands the store the client that listings use, so that both share its connections.
+#[derive(Debug)]
+struct Shared(HttpClient);
+
+impl HttpConnector for Shared {
+    fn connect(&self, _options: &ClientOptions) -> object_store::Result<HttpClient> {
+        Ok(self.0.clone())
+    }
+}
+
+fn with_credentials(
+    builder: AmazonS3Builder,
+    credentials: &S3Credentials,
+    http: HttpClient,
+) -> Result<AmazonS3Builder, String> {
+    // object_store panics on a header value that is none.
+    let sendable = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_graphic());
+    if !sendable(&credentials.access_key_id) {
+        return Err("the access key id is empty, or holds blanks or other characters that none has".into());
+    }
+    let mut builder = builder
+        .with_access_key_id(&credentials.access_key_id)
+        .with_secret_access_key(credentials.secret_access_key.expose_secret())
+        .with_http_connector(Shared(http));
+    if let Some(token) = &credentials.session_token {
+        if !sendable(token.expose_secret()) {
+            return Err(
+                "the session token is empty, or holds blanks or other characters that none has".into(),
+            );
+        }
+        builder = builder.with_token(token.expose_secret());
+    }
+    Ok(builder)
+}
+
+fn with_platform_credentials(builder: AmazonS3Builder) -> AmazonS3Builder {
+    PLATFORM_VARIABLES.iter().fold(builder, |builder, name| {
+        let key = name.to_ascii_lowercase().parse();
+        match (key, std::env::var(name)) {
+            (Ok(key), Ok(value)) if !value.is_empty() => builder.with_config(key, value),
+            _ => builder,
+        }
+    })
+}
+
+impl S3 {
+    /// Every object below the prefix, with its key as it is. In the order of the provider: byte order on AWS,
+    /// directory by directory on SeaweedFS.
+    ///
+    /// Pages are read ahead of the stream, at most a few; dropping it ends the request under way.
+    pub(super) fn list(&self, request: ListRequest) -> Listing {
+        listing::list(Arc::clone(&self.client), &self.prefix, request)
+    }
+
+    /// What stands at the key, or `None` where the bucket is there and the object is not.
+    ///
+    /// # Errors
+    /// [`ProviderError::RootMissing`] where the bucket is what is missing; anything but a clear answer by its kind.
+    pub(super) async fn head(&self, key: &Key) -> Result<Option<Listed>, ProviderError> {
+        let context = self.client.context("head");
+        let full = [self.prefix.as_bytes(), key.as_bytes()].concat();
+        let url = self
+            .client
+            .object_url(&full)
+            .ok_or_else(|| context.invalid(format!("no URL can name the key {key}")))?;
+        let answer = self.client.send(context, Method::HEAD, &url).await?;
+        match answer.status {
+            StatusCode::OK => described(key, &answer.headers)
+                .map(Some)
+                .map_err(|reason| context.invalid(reason)),
+            StatusCode::NOT_FOUND => self.confirm_bucket().await.map(|()| None),
+            _ => Err(context.failed(&answer)),
+        }
+    }
+
+    /// A 404 of a HEAD has no body to say what is missing, so the bucket is asked.
+    async fn confirm_bucket(&self) -> Result<(), ProviderError> {
+        let seen = *self.bucket_seen.lock().unwrap_or_else(PoisonError::into_inner);
+        if seen.is_some_and(|at| at.elapsed() < BUCKET_SEEN_FOR) {
+            return Ok(());
+        }
+        self.first_page("head").await?;
+        *self.bucket_seen.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+        Ok(())
+    }
+
+    /// Asks for one key below the prefix.
+    pub(super) async fn probe(&self) -> Result<Probe, ProviderError> {
+        let context = self.client.context("probe");
+        let (bare, answer) = self.first_page("probe").await?;
+        let now = date(&answer.headers, header::DATE)
+            .ok_or_else(|| context.invalid("the answer has no readable Date".into()))?;
+        Ok(Probe { now, bare })
+    }
+
+    async fn first_page(&self, operation: &'static str) -> Result<(bool, Answer), ProviderError> {
+        let query = PageQuery {
+            prefix: self.prefix.to_string(),
+            max_keys: Some(1),
+            ..PageQuery::default()
+        };
+        let mut pages = Pages::new(Arc::clone(&self.client), operation, query);
+        let (page, answer) = pages.fetch().await?;
+        // An empty page may still be followed by another: that is not yet nothing.
+        let bare = page.objects.is_empty() && page.next.is_none();
+        Ok((bare, answer))
+    }
+}
+
+fn described(key: &Key, headers: &HeaderMap) -> Result<Listed, String> {
+    let text = |name| headers.get(name).and_then(|v| v.to_str().ok());
+    let size = text(header::CONTENT_LENGTH)
+        .and_then(|v| v.parse().ok())
+        .ok_or("the answer has no Content-Length")?;
+    let last_modified =
+        date(headers, header::LAST_MODIFIED).ok_or("the answer has no readable Last-Modified")?;
+    Ok(Listed {
+        key: key.clone(),
+        kind: EntryKind::Object,
+        size,
+        last_modified,
+        etag: text(header::ETAG).filter(|e| !e.is_empty()).map(str::to_owned),
+    })
+}
+
+fn date(headers: &HeaderMap, name: header::HeaderName) -> Option<DateTime<Utc>> {
+    let text = headers.get(name)?.to_str().ok()?;
+    Some(DateTime::parse_from_rfc2822(text).ok()?.to_utc())
+}
