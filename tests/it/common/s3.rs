@@ -1,0 +1,135 @@
+//! Buckets on the S3 servers that `make test` starts. Requests are signed by `object_store` and sent over a plain
+//! socket, so that a test can put any key, and needs no runtime.
+
+use std::fmt::Write as _;
+use std::io::{Read, Write as _};
+use std::net::TcpStream;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::UNIX_EPOCH;
+
+use object_store::aws::{AwsAuthorizer, AwsCredential};
+use object_store::client::{HttpRequest, HttpRequestBody};
+
+/// Keys that every test server accepts.
+pub const ACCESS_KEY: &str = "civic-test";
+pub const SECRET_KEY: &str = "civic-test-secret";
+pub const REGION: &str = "us-east-1";
+
+/// A bucket of one test's own.
+#[derive(Debug, Clone)]
+pub struct Bucket {
+    /// `http://127.0.0.1:PORT`
+    pub endpoint: String,
+    pub name: String,
+}
+
+impl Bucket {
+    /// A new, empty bucket on the server that `variable` names.
+    pub(super) fn fresh(variable: &str) -> Option<Self> {
+        let Ok(endpoint) = std::env::var(variable) else {
+            leave_out(variable);
+            return None;
+        };
+        let bucket = Self {
+            endpoint: endpoint.trim_end_matches('/').to_owned(),
+            name: fresh_name(),
+        };
+        let status = bucket.send("PUT", "", b"");
+        assert_eq!(
+            status, 200,
+            "{variable}: no bucket could be made at {}",
+            bucket.endpoint
+        );
+        Some(bucket)
+    }
+
+    /// Puts an object; the key is taken byte by byte.
+    pub fn put(&self, key: impl AsRef<[u8]>, body: impl AsRef<[u8]>) {
+        let key = key.as_ref();
+        let status = self.send("PUT", &format!("/{}", encode(key)), body.as_ref());
+        assert_eq!(status, 200, "PUT {}", key.escape_ascii());
+    }
+
+    /// Deletes an object.
+    pub fn delete(&self, key: impl AsRef<[u8]>) {
+        let status = self.send("DELETE", &format!("/{}", encode(key.as_ref())), b"");
+        assert!((200..300).contains(&status), "DELETE answered {status}");
+    }
+
+    /// An entry for `providers:` in `storage.yml`; `prefix` may be empty.
+    pub fn provider_yaml(&self, name: &str, prefix: &str) -> String {
+        format!(
+            "  {name}:\n    type: s3\n    enabled: true\n    region: {REGION}\n    bucket: {}\n    endpoint: {}\n    \
+             prefix: \"{prefix}\"\n    credentials:\n      access_key_id: {ACCESS_KEY}\n      \
+             secret_access_key: {SECRET_KEY}\n    options:\n      force_path_style: true\n",
+            self.name, self.endpoint
+        )
+    }
+
+    /// Sends one signed request to `/<bucket><path>` and returns the status; `path` is percent-encoded already.
+    pub fn send(&self, method: &str, path: &str, body: &[u8]) -> u16 {
+        let target = format!("/{}{path}", self.name);
+        let request = self.signed(method, &target, body);
+        let host = self.endpoint.trim_start_matches("http://");
+        let mut head = format!("{method} {target} HTTP/1.1\r\nconnection: close\r\n");
+        for (name, value) in request.headers() {
+            write!(head, "{name}: {}\r\n", value.to_str().unwrap()).unwrap();
+        }
+        write!(head, "content-length: {}\r\n\r\n", body.len()).unwrap();
+
+        let mut socket = TcpStream::connect(host).unwrap();
+        socket.write_all(head.as_bytes()).unwrap();
+        socket.write_all(body).unwrap();
+        let mut answer = Vec::new();
+        socket.read_to_end(&mut answer).unwrap();
+        let status = answer.get(9..12).expect("an HTTP answer");
+        std::str::from_utf8(status).unwrap().parse().unwrap()
+    }
+
+    fn signed(&self, method: &str, target: &str, body: &[u8]) -> HttpRequest {
+        let mut request = HttpRequest::new(HttpRequestBody::from(body.to_vec()));
+        *request.method_mut() = method.parse().unwrap();
+        *request.uri_mut() = format!("{}{target}", self.endpoint).parse().unwrap();
+        let credential = AwsCredential {
+            key_id: ACCESS_KEY.to_owned(),
+            secret_key: SECRET_KEY.to_owned(),
+            token: None,
+        };
+        AwsAuthorizer::new(&credential, "s3", REGION)
+            .try_authorize(&mut request, None)
+            .unwrap();
+        request
+    }
+}
+
+/// Unlike any other test's, in this process, beside it or before it.
+fn fresh_name() -> String {
+    static COUNT: AtomicUsize = AtomicUsize::new(0);
+    let count = COUNT.fetch_add(1, Ordering::Relaxed);
+    let nanos = UNIX_EPOCH.elapsed().unwrap().as_nanos();
+    format!("test-{nanos}-{}-{count}", std::process::id())
+}
+
+/// Percent-encodes as SigV4 wants it: everything but unreserved characters and `/`.
+fn encode(key: &[u8]) -> String {
+    let mut out = String::new();
+    for &byte in key {
+        if byte.is_ascii_alphanumeric() || b"-_.~/".contains(&byte) {
+            out.push(byte.into());
+        } else {
+            write!(out, "%{byte:02X}").unwrap();
+        }
+    }
+    out
+}
+
+/// Says on the real stderr, past the test runner's capture, that the running test is left out, and how many were.
+fn leave_out(variable: &str) {
+    static COUNT: AtomicUsize = AtomicUsize::new(0);
+    let count = COUNT.fetch_add(1, Ordering::Relaxed) + 1;
+    let thread = std::thread::current();
+    let test = thread.name().unwrap_or("a test");
+    let line =
+        format!("\nleft out: {test} needs {variable}; `make test` starts it ({count} left out so far)\n");
+    std::io::stderr().write_all(line.as_bytes()).unwrap();
+}

@@ -1,0 +1,10 @@
+//! The whole program, run as an operator runs it. One binary, so that it links once; a module per topic.
+//!
+//! Tests that need a server live in modules named `needs_server`: `make test` starts the servers and runs them all, a
+//! bare `cargo nextest run` skips them by that name, a bare `cargo test` prints a line for each it leaves out.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod common;
+
+mod harness;
