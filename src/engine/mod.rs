@@ -1,6 +1,8 @@
 //! What the product does. Each operation is a request struct, a report struct and a function; none knows clap,
 //! HTTP or a terminal. Rules about time take `now` as an argument.
 
+pub mod cleanup;
+
 use chrono::{DateTime, Utc};
 
 /// Where time comes from.

@@ -39,11 +39,18 @@ impl Mapping {
     /// key could be what it names (an empty segment, `.` or `..`).
     #[must_use]
     pub fn key_of(&self, provider_path: &str) -> Option<Key> {
-        let rest = self
+        let root = self.root_of(provider_path)?;
+        let key = Key::from(&provider_path[root.len()..]);
+        key.is_addressable().then_some(key)
+    }
+
+    /// The root that a path belongs to: the longest, where roots lie within each other.
+    #[must_use]
+    pub fn root_of(&self, provider_path: &str) -> Option<&str> {
+        let under = self
             .roots
             .iter()
-            .find_map(|root| provider_path.strip_prefix(root.as_str()))?;
-        let key = Key::from(rest);
-        key.is_addressable().then_some(key)
+            .filter(|root| provider_path.starts_with(root.as_str()));
+        under.max_by_key(|root| root.len()).map(String::as_str)
     }
 }

@@ -1,0 +1,169 @@
+//! What a comparison finds, item by item, and where it is kept until the run has earned the right to say it.
+
+use std::collections::BTreeMap;
+use std::io;
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+use crate::metadata::{ScannedRecord, Stamp};
+use crate::spill::Spool;
+
+/// Kinds of finding, as `--kind` names them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Kind {
+    OrphanedObjects,
+    OrphanedRecords,
+    Mismatches,
+    Misplaced,
+    Foreign,
+    Unmapped,
+    Sidecars,
+    Errors,
+}
+
+impl Kind {
+    /// What a run reports item by item when nobody asks for more: the rest is counted.
+    pub const DEFAULT: [Self; 3] = [Self::OrphanedObjects, Self::OrphanedRecords, Self::Mismatches];
+}
+
+/// An object of this system's shape that no record names.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct OrphanedObject {
+    pub provider: String,
+    pub key: String,
+    pub path: String,
+    pub size: u64,
+    pub last_modified: DateTime<Utc>,
+}
+
+/// A record whose object the provider said is not there.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct OrphanedRecord {
+    pub id: String,
+    pub original_name: String,
+    pub folder: String,
+    pub provider: String,
+    pub path: String,
+    pub size: i64,
+    pub created_at: Option<String>,
+}
+
+/// Object and record are both there, of different sizes.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Mismatch {
+    pub id: String,
+    pub path: String,
+    pub recorded_size: i64,
+    pub actual_size: u64,
+    pub provider: String,
+    pub original_name: String,
+}
+
+/// An object that some record's UUID claims, though no record names its key.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Misplaced {
+    pub provider: String,
+    pub key: String,
+    pub id: String,
+    pub size: u64,
+    /// The record's own object is gone: this may be the only copy, so the record is no orphan either.
+    pub record_object_missing: bool,
+}
+
+/// Something under the root that this system did not name, or a sidecar whose object is gone.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Stray {
+    pub provider: String,
+    pub key: String,
+    pub size: u64,
+}
+
+/// A record that no configured provider's root matches.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Unmapped {
+    pub id: String,
+    pub original_name: String,
+    pub folder: String,
+    pub path: String,
+}
+
+impl From<&ScannedRecord> for Unmapped {
+    fn from(record: &ScannedRecord) -> Self {
+        Self {
+            id: record.id.clone(),
+            original_name: record.original_name.clone(),
+            folder: record.folder.clone(),
+            path: record.provider_path.clone(),
+        }
+    }
+}
+
+/// An item that could not be judged, and why. It is never a finding.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ItemError {
+    pub file: String,
+    pub error: String,
+    pub error_code: String,
+}
+
+/// Findings kept out of core, a list per kind, each in the order it was found. Holds a bounded amount in memory
+/// whatever their number.
+#[derive(Debug, Default)]
+pub struct Findings {
+    lists: BTreeMap<Kind, Spool>,
+}
+
+impl Findings {
+    /// Adds one finding to its list.
+    ///
+    /// # Errors
+    /// Where the temporary directory cannot take it.
+    pub fn push(&mut self, kind: Kind, finding: &impl Serialize) -> io::Result<()> {
+        let line = serde_json::to_vec(finding)?;
+        self.push_line(kind, &line)
+    }
+
+    pub(super) fn push_line(&mut self, kind: Kind, line: &[u8]) -> io::Result<()> {
+        self.lists.entry(kind).or_default().push(line)
+    }
+
+    /// Moves everything of `other` behind what is here.
+    ///
+    /// # Errors
+    /// Where either cannot be read or written.
+    pub fn append(&mut self, other: &Self) -> io::Result<()> {
+        for kind in other.lists.keys() {
+            for line in other.lines(*kind) {
+                self.push_line(*kind, &line?)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether there is none of a kind.
+    #[must_use]
+    pub fn is_empty(&self, kind: Kind) -> bool {
+        !self.lists.contains_key(&kind)
+    }
+
+    /// The findings of a kind as JSON objects, from the first on; an error where one cannot be read back.
+    pub fn lines(&self, kind: Kind) -> impl Iterator<Item = io::Result<Vec<u8>>> {
+        self.lists.get(&kind).into_iter().flat_map(Spool::iter)
+    }
+}
+
+/// A stamp as a finding shows it.
+pub fn stamp_text(stamp: &Stamp) -> Option<String> {
+    match stamp {
+        Stamp::At(at) => Some(at.to_rfc3339_opts(chrono::SecondsFormat::AutoSi, true)),
+        Stamp::Unreadable(text) => text.clone(),
+    }
+}

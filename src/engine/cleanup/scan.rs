@@ -1,0 +1,362 @@
+//! One provider against its records: the comparison, and the questions each finding has to survive.
+//!
+//! Nothing here deletes. What is found stays in [`Scan`] until the listing has reached its end; a scan that fails
+//! takes its findings with it, so that nothing is ever claimed on half a view.
+
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use futures::{StreamExt, stream};
+
+use super::classify::{Class, Classifier};
+use super::compare::{MergeJoin, Pair};
+use super::finding::{
+    Findings, ItemError, Kind, Mismatch, Misplaced, OrphanedObject, OrphanedRecord, Stray, Unmapped,
+    stamp_text,
+};
+use super::ordered::{Order, OrderedListing};
+use super::records::{KeyedRecord, RecordMerge};
+use super::report::{Counts, ErrorSummary, ProviderScan};
+use super::{CleanupRequest, Desk, ScanError};
+use crate::metadata::ScannedRecord;
+use crate::providers::{EntryKind, Key, ListRequest, Listed, Probe, Provider, ProviderError};
+
+/// Ids asked of the database at once.
+const ID_BATCH: usize = 500;
+/// Records asked of the provider at once, and how many of those requests are in flight.
+const HEAD_BATCH: usize = 256;
+const HEADS_IN_FLIGHT: usize = 16;
+
+/// What one provider's comparison came to.
+#[derive(Debug)]
+pub struct Scan {
+    pub provider: ProviderScan,
+    pub counts: Counts,
+    pub bytes_reclaimable: u64,
+    pub findings: Findings,
+    /// Misplaced objects and orphaned records, which only the end of all scans can settle.
+    pub pending: Findings,
+    pub errors: ErrorSummary,
+    /// Objects whose key has the shape this system gives.
+    pub shaped: u64,
+}
+
+impl Scan {
+    fn new(provider: &str) -> Self {
+        Self {
+            provider: ProviderScan::incomplete(provider),
+            counts: Counts::default(),
+            bytes_reclaimable: 0,
+            findings: Findings::default(),
+            pending: Findings::default(),
+            errors: ErrorSummary::default(),
+            shaped: 0,
+        }
+    }
+}
+
+/// A comparison under way.
+pub struct Scanner<'a> {
+    desk: &'a Desk<'a>,
+    request: &'a CleanupRequest,
+    provider: &'a Provider,
+    probe: Probe,
+    classifier: Classifier,
+    objects: Vec<(String, Listed)>,
+    records: Vec<KeyedRecord>,
+    scan: Scan,
+}
+
+impl<'a> Scanner<'a> {
+    pub fn new(
+        desk: &'a Desk<'a>,
+        request: &'a CleanupRequest,
+        (provider, probe): (&'a Provider, Probe),
+        classifier: Classifier,
+    ) -> Self {
+        Self {
+            desk,
+            request,
+            provider,
+            probe,
+            classifier,
+            objects: Vec::new(),
+            records: Vec::new(),
+            scan: Scan::new(&provider.name),
+        }
+    }
+
+    /// Runs the comparison to its end.
+    ///
+    /// # Errors
+    /// Any error of the listing or the database, and [`ScanError::Unordered`] where `order` was
+    /// [`Order::AsListed`] and the provider's order is another. No finding survives an error.
+    pub async fn run(mut self, order: Order, split_at: Vec<Key>) -> Result<Scan, ScanError> {
+        let folder = self.request.folder.as_deref();
+        let prefix = folder.map(|f| format!("{f}/")).unwrap_or_default();
+        let records = RecordMerge::new(self.desk.metadata, &self.provider.mapping, folder);
+        let list = ListRequest { prefix, split_at };
+        let listing = OrderedListing::open(self.provider, list, order).await?;
+        let mut join = MergeJoin::open(listing, records).await?;
+        while let Some(pair) = join.next().await? {
+            self.pair(pair).await?;
+        }
+        self.settle_objects().await?;
+        self.settle_records().await?;
+        self.scan.provider.complete = true;
+        Ok(self.scan)
+    }
+
+    async fn pair(&mut self, pair: Pair) -> Result<(), ScanError> {
+        match pair {
+            Pair::Both { object, keyed, first } => {
+                self.scan.provider.records_scanned += 1;
+                if first {
+                    self.count_object(&object);
+                    self.scan.shaped += 1;
+                }
+                self.both(&object, &keyed.record)
+            }
+            Pair::ObjectOnly(object) => {
+                let class = self.classifier.class(&object);
+                self.count_object(&object);
+                self.object_only(class, object).await
+            }
+            Pair::RecordOnly(keyed) => {
+                self.scan.provider.records_scanned += 1;
+                self.record_only(keyed).await
+            }
+            Pair::Unaddressable(record) => {
+                self.scan.provider.records_scanned += 1;
+                self.scan.counts.unmapped_records += 1;
+                self.report(Kind::Unmapped, &Unmapped::from(&record))
+            }
+        }
+    }
+
+    fn count_object(&mut self, object: &Listed) {
+        self.scan.provider.objects_scanned += 1;
+        self.desk
+            .progress
+            .advance(self.scan.provider.objects_scanned, &object.key);
+        self.classifier.saw(&object.key);
+    }
+
+    fn both(&mut self, object: &Listed, record: &ScannedRecord) -> Result<(), ScanError> {
+        if object.kind == EntryKind::Special {
+            let why = "a record names it, but it is not a regular file";
+            return self.fail(&object.key.to_string(), why, "STORAGE_VALIDATION_ERROR");
+        }
+        // A negative recorded size is as wrong as any other.
+        if u64::try_from(record.size) == Ok(object.size) {
+            return Ok(());
+        }
+        // Written since the run began: the record's row was read before it, so the two are not of one moment. A
+        // `Date` header drops what is below a second.
+        if object.last_modified > self.probe.now + TimeDelta::seconds(1) {
+            self.scan.counts.too_recent += 1;
+            return Ok(());
+        }
+        self.scan.counts.mismatches += 1;
+        let finding = Mismatch {
+            id: record.id.clone(),
+            path: record.provider_path.clone(),
+            recorded_size: record.size,
+            actual_size: object.size,
+            provider: self.provider.name.clone(),
+            original_name: record.original_name.clone(),
+        };
+        self.report(Kind::Mismatches, &finding)
+    }
+
+    async fn object_only(&mut self, class: Class, object: Listed) -> Result<(), ScanError> {
+        match class {
+            Class::Reserved | Class::Sidecar { alone: false } => {}
+            Class::Sidecar { alone: true } => {
+                self.scan.counts.sidecars_without_object += 1;
+                self.report(Kind::Sidecars, &self.stray(&object))?;
+            }
+            Class::Foreign => {
+                self.scan.counts.foreign += 1;
+                self.report(Kind::Foreign, &self.stray(&object))?;
+            }
+            Class::Candidate { id } => {
+                self.scan.shaped += 1;
+                self.objects.push((id, object));
+                if self.objects.len() >= ID_BATCH {
+                    self.settle_objects().await?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Rules 3 and 5 for the objects gathered: whose UUID a record has is misplaced, what is young is left alone.
+    async fn settle_objects(&mut self) -> Result<(), ScanError> {
+        let batch = std::mem::take(&mut self.objects);
+        if batch.is_empty() {
+            return Ok(());
+        }
+        let ids: Vec<String> = batch.iter().map(|(id, _)| id.clone()).collect();
+        let known = self.desk.metadata.known_ids(&ids).await?;
+        for (id, object) in batch {
+            if known.contains(&id) {
+                let key = object.key.to_string();
+                let finding = Misplaced {
+                    provider: self.provider.name.clone(),
+                    key,
+                    id,
+                    size: object.size,
+                    record_object_missing: false,
+                };
+                self.scan.pending.push(Kind::Misplaced, &finding)?;
+            } else if self.is_young(self.probe.now, Some(object.last_modified)) {
+                self.scan.counts.too_recent += 1;
+            } else {
+                self.orphaned_object(&object)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn orphaned_object(&mut self, object: &Listed) -> Result<(), ScanError> {
+        self.scan.counts.orphaned_objects += 1;
+        self.scan.bytes_reclaimable = self.scan.bytes_reclaimable.saturating_add(object.size);
+        let finding = OrphanedObject {
+            provider: self.provider.name.clone(),
+            key: object.key.to_string(),
+            path: self.provider.mapping.path_of(&object.key).unwrap_or_default(),
+            size: object.size,
+            last_modified: object.last_modified,
+        };
+        self.report(Kind::OrphanedObjects, &finding)
+    }
+
+    async fn record_only(&mut self, keyed: KeyedRecord) -> Result<(), ScanError> {
+        if self.is_young(self.desk.clock.now(), keyed.record.created_at.time()) {
+            self.scan.counts.too_recent += 1;
+            return Ok(());
+        }
+        self.records.push(keyed);
+        if self.records.len() >= HEAD_BATCH {
+            self.settle_records().await?;
+        }
+        Ok(())
+    }
+
+    /// Rule 6 for the records gathered: the provider must say of each that its object is not there, and the
+    /// record must still be there after it said so.
+    async fn settle_records(&mut self) -> Result<(), ScanError> {
+        let batch = std::mem::take(&mut self.records);
+        if batch.is_empty() {
+            return Ok(());
+        }
+        let provider = self.provider;
+        let mut answers = stream::iter(batch)
+            .map(|keyed| async move { (provider.head(&keyed.key).await, keyed) })
+            .buffered(HEADS_IN_FLIGHT);
+        let mut gone = Vec::new();
+        while let Some((answer, keyed)) = answers.next().await {
+            if self.is_gone(answer, &keyed)? {
+                gone.push(keyed.record);
+            }
+        }
+        drop(answers);
+        let ids: Vec<String> = gone.iter().map(|record| record.id.clone()).collect();
+        let still = self.desk.metadata.known_ids(&ids).await?;
+        for record in gone
+            .iter()
+            .filter(|record| still.contains(&record.id.to_lowercase()))
+        {
+            let finding = orphaned_record(&self.provider.name, record);
+            self.scan.pending.push(Kind::OrphanedRecords, &finding)?;
+        }
+        Ok(())
+    }
+
+    /// Whether the provider said that a record's object does not exist.
+    ///
+    /// # Errors
+    /// Where the provider cannot be reached, and where the object exists and is so old that the listing should
+    /// have shown it: then the listing is not to be believed about anything.
+    fn is_gone(
+        &mut self,
+        answer: Result<Option<Listed>, ProviderError>,
+        keyed: &KeyedRecord,
+    ) -> Result<bool, ScanError> {
+        match answer {
+            Ok(None) => Ok(true),
+            Ok(Some(object)) if object.last_modified < self.probe.now - TimeDelta::minutes(5) => {
+                Err(ScanError::ListingMissed {
+                    provider: self.provider.name.clone(),
+                    key: keyed.key.to_string(),
+                })
+            }
+            // It came while we listed.
+            Ok(Some(_)) => Ok(false),
+            Err(error @ (ProviderError::Denied { .. } | ProviderError::Invalid { .. })) => {
+                let denied = matches!(error, ProviderError::Denied { .. });
+                let code = if denied {
+                    "STORAGE_ERROR"
+                } else {
+                    "STORAGE_VALIDATION_ERROR"
+                };
+                self.fail(&keyed.record.provider_path, &error.to_string(), code)?;
+                Ok(false)
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Rule 5. An age that nobody can tell is young, unless age was waived.
+    fn is_young(&self, now: DateTime<Utc>, since: Option<DateTime<Utc>>) -> bool {
+        younger_than(self.request.min_age, now, since)
+    }
+
+    fn stray(&self, object: &Listed) -> Stray {
+        Stray {
+            provider: self.provider.name.clone(),
+            key: object.key.to_string(),
+            size: object.size,
+        }
+    }
+
+    fn report(&mut self, kind: Kind, finding: &impl serde::Serialize) -> Result<(), ScanError> {
+        if self.request.kinds.contains(&kind) {
+            self.scan.findings.push(kind, finding)?;
+        }
+        Ok(())
+    }
+
+    fn fail(&mut self, file: &str, why: &str, code: &str) -> Result<(), ScanError> {
+        let error = ItemError {
+            file: file.to_owned(),
+            error: why.to_owned(),
+            error_code: code.to_owned(),
+        };
+        self.scan.errors.add(&error);
+        Ok(self.scan.findings.push(Kind::Errors, &error)?)
+    }
+}
+
+/// Whether something that began at `since` is younger than `min_age` at `now`; unknown and future times are.
+/// A minimum of zero waives the question.
+pub fn younger_than(min_age: Duration, now: DateTime<Utc>, since: Option<DateTime<Utc>>) -> bool {
+    if min_age.is_zero() {
+        return false;
+    }
+    let age = since.and_then(|since| (now - since).to_std().ok());
+    age.is_none_or(|age| age < min_age)
+}
+
+fn orphaned_record(provider: &str, record: &ScannedRecord) -> OrphanedRecord {
+    OrphanedRecord {
+        id: record.id.clone(),
+        original_name: record.original_name.clone(),
+        folder: record.folder.clone(),
+        provider: provider.to_owned(),
+        path: record.provider_path.clone(),
+        size: record.size,
+        created_at: stamp_text(&record.created_at),
+    }
+}
