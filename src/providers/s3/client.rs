@@ -34,6 +34,8 @@ pub(super) struct Client {
     pub(super) credentials: AwsCredentialProvider,
     /// For one request with its whole answer.
     pub(super) timeout: Duration,
+    /// How many requests may be under way at once.
+    pub(super) parallel: usize,
 }
 
 /// A whole answer.

@@ -13,7 +13,11 @@ use tokio::task::JoinSet;
 
 use super::client::{Answer, Client};
 use super::page::{self, Page};
+use super::ranges::{self, Split};
 use crate::providers::{EntryKind, Key, ListRequest, Listed, Listing, ProviderError};
+
+/// More requests at once than this only make a server queue them.
+const MAX_PARALLEL: usize = 8;
 
 /// What is asked of the bucket; all of it whole keys.
 #[derive(Debug, Clone, Default)]
@@ -143,26 +147,27 @@ pub(super) fn entries(page: Page, root: usize) -> Vec<Listed> {
 
 /// Lists what is below `root` and the request's prefix.
 pub(super) fn list(client: Arc<Client>, root: &str, request: ListRequest) -> Listing {
-    let ListRequest { prefix, .. } = request;
+    let ListRequest { prefix, split_at } = request;
     if !prefix.is_empty() && !prefix.ends_with('/') {
         let error = client
             .context("list")
             .invalid(format!("the prefix {prefix} does not end at a `/`"));
         return stream::once(async { Err(error) }).boxed();
     }
-    let query = PageQuery {
-        prefix: format!("{root}{prefix}"),
-        ..PageQuery::default()
+    let split = Split {
+        root: root.to_owned(),
+        parallel: client.parallel.min(MAX_PARALLEL),
+        client: Arc::clone(&client),
+        prefix,
+        hints: split_at,
     };
-    let root = root.len();
-    let pages = Pages::new(Arc::clone(&client), "list", query);
-    streamed(client, move |out| one_by_one(pages, root, out))
+    streamed(client, move |out| ranges::in_ranges(split, out))
 }
 
-type Out = mpsc::Sender<Result<Batch, ProviderError>>;
+pub(super) type Out = mpsc::Sender<Result<Batch, ProviderError>>;
 
 /// Hands over page by page, one ahead of the reader.
-async fn one_by_one(mut pages: Pages, root: usize, out: Out) {
+pub(super) async fn one_by_one(mut pages: Pages, root: usize, out: Out) {
     loop {
         let batch = match pages.next().await {
             Ok(Some(page)) => Ok(Batch::Entries(entries(page, root))),

@@ -9,6 +9,7 @@ mod endpoint;
 mod failure;
 mod listing;
 mod page;
+mod ranges;
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -93,6 +94,7 @@ pub(super) fn connect(
         http,
         credentials: Arc::clone(store.credentials()),
         timeout: global.list_timeout,
+        parallel: global.max_connections_per_provider,
     };
     Ok(Connected {
         store: Arc::new(store),
