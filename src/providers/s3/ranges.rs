@@ -273,23 +273,23 @@ struct Worker {
 }
 
 impl Worker {
-    fn start(reader: Box<Reader>) -> Box<Self> {
+    fn start(reader: Box<Reader>) -> Self {
         let (out, steps) = mpsc::channel(PAGES_AHEAD);
         let bound = reader.bound.clone();
         let mut task = JoinSet::new();
         task.spawn(reader.run(out));
-        Box::new(Self {
+        Self {
             bound,
             peeked: None,
             steps,
             _task: task,
-        })
+        }
     }
 }
 
 enum Running {
     Here(Vec<Listed>),
-    Range(Box<Worker>),
+    Range(Worker),
 }
 
 /// Hands out the jobs in their order, a few of them read ahead.
@@ -354,7 +354,7 @@ impl Driver {
     }
 
     /// Hands out one range, and those it turns out to have to read itself.
-    async fn drain(&mut self, mut worker: Box<Worker>) -> Result<(), Stop> {
+    async fn drain(&mut self, mut worker: Worker) -> Result<(), Stop> {
         loop {
             self.fill();
             match self.step(&mut worker).await? {
