@@ -71,7 +71,7 @@ impl Bucket {
         let target = format!("/{}{path}", self.name);
         let request = self.signed(method, &target, body);
         let host = self.endpoint.trim_start_matches("http://");
-        let mut head = format!("{method} {target} HTTP/1.1\r\nconnection: close\r\n");
+        let mut head = format!("{method} {target} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n");
         for (name, value) in request.headers() {
             write!(head, "{name}: {}\r\n", value.to_str().unwrap()).unwrap();
         }
