@@ -1,0 +1,524 @@
+//! The only file that knows the YAML library. Reads text into a tree, refuses what YAML allows and a
+//! configuration should not hold (tags, duplicate keys, many documents), and finds the line of any key.
+//!
+//! Never echoes a value in an error: what stands in the wrong place may be a secret.
+
+use std::cell::RefCell;
+use std::fmt;
+
+use serde::Deserializer;
+use serde::de::{DeserializeOwned, DeserializeSeed, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
+pub use serde_yaml::{Mapping, Value};
+
+use super::path::{KeyPath, Step};
+
+/// Larger than any real file by a factor of a thousand, small enough to be read at once.
+pub const MAX_BYTES: usize = 1 << 20;
+
+/// What an error at a known place says; recognised when it comes back with its line.
+const FOUND: &str = "<found>";
+
+/// A message and, where the parser knew it, the line it belongs to (from 1).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SyntaxError {
+    pub line: Option<usize>,
+    pub message: String,
+}
+
+/// A parsed file: its text and the tree in it.
+#[derive(Debug, Clone)]
+pub struct Document {
+    text: String,
+    root: Mapping,
+    duplicates: Vec<KeyPath>,
+}
+
+impl Document {
+    /// # Errors
+    /// Where the text is too large, no YAML, more than one document, or no mapping.
+    pub fn parse(text: String) -> Result<Self, SyntaxError> {
+        let fail = |message: &str| SyntaxError {
+            line: None,
+            message: message.to_owned(),
+        };
+        if text.len() > MAX_BYTES {
+            return Err(fail("is larger than 1 MB, which no configuration is"));
+        }
+        // The library takes a byte order mark in the middle of its input for a second document.
+        let text = match text.strip_prefix('\u{feff}') {
+            Some(rest) => rest.to_owned(),
+            None => text,
+        };
+        let duplicates = RefCell::new(Vec::new());
+        let tree = Tree {
+            at: KeyPath::default(),
+            duplicates: &duplicates,
+        };
+        let parsed = tree.deserialize(serde_yaml::Deserializer::from_str(&text));
+        match parsed.map_err(|error| syntax_error(&error))? {
+            Value::Mapping(root) => Ok(Self {
+                text,
+                root,
+                duplicates: duplicates.into_inner(),
+            }),
+            Value::Null => Err(fail("is empty")),
+            _ => Err(fail("does not hold a mapping of keys to values")),
+        }
+    }
+
+    #[must_use]
+    pub fn root(&self) -> &Mapping {
+        &self.root
+    }
+
+    /// Keys that stand twice in one mapping; the tree holds the last of each.
+    #[must_use]
+    pub fn duplicates(&self) -> &[KeyPath] {
+        &self.duplicates
+    }
+
+    /// The line of a key, or of an item of a list; `None` where it is not in the file.
+    #[must_use]
+    pub fn line_of(&self, path: &KeyPath) -> Option<usize> {
+        self.line_of_nth(path, 0)
+    }
+
+    /// The line where a key stands again in the same mapping, `nth` counted from 0.
+    #[must_use]
+    pub fn line_of_nth(&self, path: &KeyPath, nth: usize) -> Option<usize> {
+        let probe = Probe {
+            path: path.steps(),
+            nth,
+        };
+        let error = probe
+            .deserialize(serde_yaml::Deserializer::from_str(&self.text))
+            .err()?;
+        error.to_string().contains(FOUND).then_some(())?;
+        error.location().map(|at| at.line())
+    }
+}
+
+/// What stands at the path.
+#[must_use]
+pub fn lookup<'v>(root: &'v Mapping, path: &KeyPath) -> Option<&'v Value> {
+    let (first, rest) = path.steps().split_first()?;
+    let Step::Key(key) = first else { return None };
+    rest.iter()
+        .try_fold(root.get(key.as_str())?, |value, step| match step {
+            Step::Key(key) => value.as_mapping()?.get(key.as_str()),
+            Step::Item(index) => value.as_sequence()?.get(*index),
+        })
+}
+
+/// Removes what stands at the path, or the whole list where that is an item of one, since the others would move.
+pub fn remove(root: &mut Mapping, path: &KeyPath) -> Option<Value> {
+    let items = path
+        .steps()
+        .iter()
+        .rev()
+        .take_while(|step| matches!(step, Step::Item(_)));
+    let steps = &path.steps()[..path.steps().len() - items.count()];
+    let (Step::Key(last), parents) = steps.split_last()? else {
+        return None;
+    };
+    let (Step::Key(first), rest) = (
+        parents.first().unwrap_or(&steps[0]),
+        parents.get(1..).unwrap_or_default(),
+    ) else {
+        return None;
+    };
+    if parents.is_empty() {
+        return root.shift_remove(last.as_str());
+    }
+    let parent = rest
+        .iter()
+        .try_fold(root.get_mut(first.as_str())?, |value, step| match step {
+            Step::Key(key) => value.as_mapping_mut()?.get_mut(key.as_str()),
+            Step::Item(index) => value.as_sequence_mut()?.get_mut(*index),
+        });
+    parent?.as_mapping_mut()?.shift_remove(last.as_str())
+}
+
+/// Puts a value at a path of keys, with the mappings on the way; `false` where something else is in that way.
+pub fn insert(root: &mut Mapping, path: &KeyPath, value: Value) -> bool {
+    let Some((Step::Key(last), parents)) = path.steps().split_last() else {
+        return false;
+    };
+    let mut at = root;
+    for step in parents {
+        let Step::Key(key) = step else { return false };
+        let entry = at.entry(Value::from(key.as_str())).or_insert(Value::Null);
+        if entry.is_null() {
+            *entry = Value::Mapping(Mapping::new());
+        }
+        let Some(map) = entry.as_mapping_mut() else {
+            return false;
+        };
+        at = map;
+    }
+    at.insert(Value::from(last.as_str()), value);
+    true
+}
+
+/// Reads a type from a tree.
+///
+/// # Errors
+/// The place of the first thing that did not fit, and what was expected there.
+pub fn typed<T: DeserializeOwned>(root: &Mapping) -> Result<T, (KeyPath, String)> {
+    serde_path_to_error::deserialize(Value::Mapping(root.clone())).map_err(|error| {
+        use serde_path_to_error::Segment;
+        let path = error
+            .path()
+            .iter()
+            .map_while(|segment| match segment {
+                Segment::Map { key } => Some(Step::Key(key.clone())),
+                Segment::Seq { index } => Some(Step::Item(*index)),
+                Segment::Enum { .. } | Segment::Unknown => None,
+            })
+            .collect();
+        (path, without_value(&error.into_inner().to_string()))
+    })
+}
+
+/// serde's `invalid type: string "x", expected a boolean` without the `"x"`.
+fn without_value(message: &str) -> String {
+    let Some((what, expected)) = message
+        .strip_prefix("invalid type: ")
+        .or_else(|| message.strip_prefix("invalid value: "))
+        .and_then(|rest| rest.rsplit_once(", expected "))
+    else {
+        return message.to_owned();
+    };
+    let kind = match what.split_whitespace().next() {
+        Some("string" | "character") => "text",
+        Some("integer" | "floating") => "a number",
+        Some("boolean") => "true or false",
+        Some("map") => "a mapping",
+        Some("sequence") => "a list",
+        _ => "nothing",
+    };
+    let expected = match expected {
+        "a boolean" => "true or false",
+        "a string" => "text",
+        "a sequence" => "a list",
+        _ if expected.starts_with("struct ") || expected == "a map" => "a mapping",
+        _ if expected.starts_with(['u', 'i']) || expected.starts_with("a number") => {
+            "a whole number, not below 0"
+        }
+        "f64" => "a number",
+        _ => expected,
+    };
+    format!("expected {expected}, found {kind}")
+}
+
+fn syntax_error(error: &serde_yaml::Error) -> SyntaxError {
+    let line = error.location().map(|at| at.line());
+    let text = error.to_string();
+    let message = text.split(" at line ").next().unwrap_or(&text);
+    let message = if message.contains("more than one document") {
+        "holds more than one YAML document"
+    } else {
+        message
+    };
+    SyntaxError {
+        line,
+        message: message.to_owned(),
+    }
+}
+
+/// Builds a [`Value`] whose keys are all text, noting duplicates instead of losing them.
+struct Tree<'a> {
+    at: KeyPath,
+    duplicates: &'a RefCell<Vec<KeyPath>>,
+}
+
+impl<'de> DeserializeSeed<'de> for Tree<'_> {
+    type Value = Value;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Tree<'_> {
+    type Value = Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a value")
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
+        Ok(Value::Bool(value))
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
+        Ok(Value::Number(value.into()))
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
+        Ok(Value::Number(value.into()))
+    }
+
+    fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
+        Ok(Value::Number(value.into()))
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<Value, E> {
+        Ok(Value::String(value.to_owned()))
+    }
+
+    fn visit_unit<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_none<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut access: A) -> Result<Value, A::Error> {
+        let mut items = Vec::new();
+        while let Some(item) = access.next_element_seed(Tree {
+            at: self.at.item(items.len()),
+            duplicates: self.duplicates,
+        })? {
+            items.push(item);
+        }
+        Ok(Value::Sequence(items))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Value, A::Error> {
+        let mut entries = Mapping::new();
+        while let Some(key) = access.next_key::<String>()? {
+            let at = self.at.key(&key);
+            let value = access.next_value_seed(Tree {
+                at: at.clone(),
+                duplicates: self.duplicates,
+            })?;
+            if entries.insert(Value::String(key), value).is_some() {
+                self.duplicates.borrow_mut().push(at);
+            }
+        }
+        Ok(Value::Mapping(entries))
+    }
+
+    fn visit_enum<A: serde::de::EnumAccess<'de>>(self, _: A) -> Result<Value, A::Error> {
+        Err(A::Error::custom("YAML tags (`!…`) have no meaning here"))
+    }
+}
+
+/// Walks to a path and fails there, since only errors carry a line.
+#[derive(Clone, Copy)]
+struct Probe<'a> {
+    path: &'a [Step],
+    nth: usize,
+}
+
+impl Probe<'_> {
+    /// The error that carries the line, or another where the path leads elsewhere.
+    fn arrived<E: serde::de::Error>(self) -> E {
+        E::custom(if self.path.is_empty() {
+            FOUND
+        } else {
+            "leads elsewhere"
+        })
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for Probe<'_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        // Even at the goal the value is entered, since only an error from inside carries the value's own line.
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Probe<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("what is looked for")
+    }
+
+    fn visit_bool<E: serde::de::Error>(self, _: bool) -> Result<(), E> {
+        Err(self.arrived())
+    }
+
+    fn visit_i64<E: serde::de::Error>(self, _: i64) -> Result<(), E> {
+        Err(self.arrived())
+    }
+
+    fn visit_u64<E: serde::de::Error>(self, _: u64) -> Result<(), E> {
+        Err(self.arrived())
+    }
+
+    fn visit_f64<E: serde::de::Error>(self, _: f64) -> Result<(), E> {
+        Err(self.arrived())
+    }
+
+    fn visit_str<E: serde::de::Error>(self, _: &str) -> Result<(), E> {
+        Err(self.arrived())
+    }
+
+    fn visit_unit<E: serde::de::Error>(self) -> Result<(), E> {
+        Err(self.arrived())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut access: A) -> Result<(), A::Error> {
+        let Some((Step::Item(wanted), rest)) = self.path.split_first() else {
+            return Err(self.arrived());
+        };
+        for _ in 0..*wanted {
+            access.next_element::<IgnoredAny>()?;
+        }
+        let item = Probe {
+            path: rest,
+            nth: self.nth,
+        };
+        access.next_element_seed(item)?;
+        Ok(())
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<(), A::Error> {
+        let Some((Step::Key(wanted), rest)) = self.path.split_first() else {
+            return Err(self.arrived());
+        };
+        let mut skip = if rest.is_empty() { self.nth } else { 0 };
+        loop {
+            let stop = rest.is_empty() && skip == 0;
+            let Some(matched) = access.next_key_seed(KeyProbe { wanted, stop })? else {
+                return Ok(());
+            };
+            if matched && rest.is_empty() {
+                skip -= 1;
+            }
+            if matched && !rest.is_empty() {
+                return access.next_value_seed(Probe {
+                    path: rest,
+                    nth: self.nth,
+                });
+            }
+            access.next_value::<IgnoredAny>()?;
+        }
+    }
+}
+
+/// Compares a key, and fails on it where it is the one that was looked for.
+struct KeyProbe<'a> {
+    wanted: &'a str,
+    stop: bool,
+}
+
+impl<'de> DeserializeSeed<'de> for KeyProbe<'_> {
+    type Value = bool;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<bool, D::Error> {
+        deserializer.deserialize_str(self)
+    }
+}
+
+impl Visitor<'_> for KeyProbe<'_> {
+    type Value = bool;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a key")
+    }
+
+    fn visit_str<E: serde::de::Error>(self, key: &str) -> Result<bool, E> {
+        match key == self.wanted {
+            true if self.stop => Err(E::custom(FOUND)),
+            matched => Ok(matched),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Document {
+        Document::parse(text.to_owned()).unwrap()
+    }
+
+    fn error(text: &str) -> (Option<usize>, String) {
+        let error = Document::parse(text.to_owned()).unwrap_err();
+        (error.line, error.message)
+    }
+
+    #[test]
+    fn every_key_has_its_line() {
+        let document = parse("# c\na:\n  b: 1\n  c:\n    - x\n    - y: 2\n\"q k\": [1,\n  2]\n2019: z\n");
+        for (path, line) in [
+            (KeyPath::of(&["a"]), 2),
+            (KeyPath::of(&["a", "b"]), 3),
+            (KeyPath::of(&["a", "c"]).item(1).key("y"), 6),
+            (KeyPath::of(&["q k"]).item(1), 8),
+            (KeyPath::of(&["2019"]), 9),
+        ] {
+            assert_eq!(document.line_of(&path), Some(line), "{path}");
+        }
+        assert_eq!(document.line_of(&KeyPath::of(&["a", "z"])), None);
+        assert_eq!(document.line_of(&KeyPath::of(&["a", "b", "c"])), None);
+    }
+
+    #[test]
+    fn duplicates_are_found_at_every_depth() {
+        let document = parse("a: {x: 1}\nb:\n  x: 1\n  y: 2\n  x: 3\na: 2\n");
+        let found: Vec<String> = document.duplicates().iter().map(ToString::to_string).collect();
+        assert_eq!(found, ["b.x", "a"]);
+        assert_eq!(document.line_of_nth(&KeyPath::of(&["b", "x"]), 1), Some(5));
+        assert_eq!(document.line_of_nth(&KeyPath::of(&["a"]), 1), Some(6));
+    }
+
+    #[test]
+    fn windows_files_read_like_others() {
+        let document = parse("\u{feff}a: 1\r\nb:\r\n  c: x\r\n");
+        assert_eq!(document.line_of(&KeyPath::of(&["b", "c"])), Some(3));
+        assert_eq!(
+            lookup(document.root(), &KeyPath::of(&["b", "c"])),
+            Some(&Value::from("x"))
+        );
+    }
+
+    #[test]
+    fn what_is_no_configuration_is_refused_with_its_line() {
+        assert_eq!(error("").1, "is empty");
+        assert_eq!(error("# only a comment\n").1, "is empty");
+        assert_eq!(error("- a\n").1, "does not hold a mapping of keys to values");
+        assert_eq!(error("a: 1\n\tb: 2\n").0, Some(2));
+        assert_eq!(
+            error("a: 1\nb: !secret x\n"),
+            (Some(2), "b: YAML tags (`!…`) have no meaning here".to_owned())
+        );
+        assert_eq!(error("a: 1\n---\nb: 2\n").1, "holds more than one YAML document");
+        assert_eq!(
+            error(&format!("a: {}", "x".repeat(MAX_BYTES))).1,
+            "is larger than 1 MB, which no configuration is"
+        );
+    }
+
+    #[test]
+    fn laughing_a_billion_times_is_refused() {
+        let mut text = "a0: &a0 [x,x,x,x,x,x,x,x,x,x]\n".to_owned();
+        for level in 1..10 {
+            let list = vec![format!("*a{}", level - 1); 10].join(",");
+            text = format!("{text}a{level}: &a{level} [{list}]\n");
+        }
+        assert_eq!(error(&text).1, "repetition limit exceeded");
+    }
+
+    #[test]
+    fn an_error_of_type_does_not_repeat_the_value() {
+        #[derive(Debug, serde::Deserialize)]
+        struct Wanted {
+            #[expect(dead_code, reason = "only its type matters")]
+            flag: bool,
+        }
+        let document = parse("flag: hunter2\n");
+        let (path, message) = typed::<Wanted>(document.root()).unwrap_err();
+        assert_eq!(
+            (path.to_string().as_str(), message.as_str()),
+            ("flag", "expected true or false, found text")
+        );
+    }
+}
