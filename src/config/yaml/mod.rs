@@ -1,22 +1,22 @@
-//! The only file that knows the YAML library. Reads text into a tree, refuses what YAML allows and a
+//! The only room that knows the YAML library. Reads text into a tree, refuses what YAML allows and a
 //! configuration should not hold (tags, duplicate keys, many documents), and finds the line of any key.
 //!
 //! Never echoes a value in an error: what stands in the wrong place may be a secret.
 
-use std::cell::RefCell;
-use std::fmt;
+mod lines;
+mod tree;
 
-use serde::Deserializer;
-use serde::de::{DeserializeOwned, DeserializeSeed, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use std::cell::RefCell;
+
+use serde::de::{DeserializeOwned, DeserializeSeed};
 pub use serde_yaml::{Mapping, Value};
 
 use super::path::{KeyPath, Step};
+use lines::{FOUND, Probe};
+use tree::Tree;
 
 /// Larger than any real file by a factor of a thousand, small enough to be read at once.
 pub const MAX_BYTES: usize = 1 << 20;
-
-/// What an error at a known place says; recognised when it comes back with its line.
-const FOUND: &str = "<found>";
 
 /// A message and, where the parser knew it, the line it belongs to (from 1).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -223,212 +223,6 @@ fn syntax_error(error: &serde_yaml::Error) -> SyntaxError {
     SyntaxError {
         line,
         message: message.to_owned(),
-    }
-}
-
-/// Builds a [`Value`] whose keys are all text, noting duplicates instead of losing them.
-struct Tree<'a> {
-    at: KeyPath,
-    duplicates: &'a RefCell<Vec<KeyPath>>,
-}
-
-impl<'de> DeserializeSeed<'de> for Tree<'_> {
-    type Value = Value;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
-        deserializer.deserialize_any(self)
-    }
-}
-
-impl<'de> Visitor<'de> for Tree<'_> {
-    type Value = Value;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a value")
-    }
-
-    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
-        Ok(Value::Bool(value))
-    }
-
-    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
-        Ok(Value::Number(value.into()))
-    }
-
-    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
-        Ok(Value::Number(value.into()))
-    }
-
-    fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
-        Ok(Value::Number(value.into()))
-    }
-
-    fn visit_str<E>(self, value: &str) -> Result<Value, E> {
-        Ok(Value::String(value.to_owned()))
-    }
-
-    fn visit_unit<E>(self) -> Result<Value, E> {
-        Ok(Value::Null)
-    }
-
-    fn visit_none<E>(self) -> Result<Value, E> {
-        Ok(Value::Null)
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut access: A) -> Result<Value, A::Error> {
-        let mut items = Vec::new();
-        while let Some(item) = access.next_element_seed(Tree {
-            at: self.at.item(items.len()),
-            duplicates: self.duplicates,
-        })? {
-            items.push(item);
-        }
-        Ok(Value::Sequence(items))
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Value, A::Error> {
-        let mut entries = Mapping::new();
-        while let Some(key) = access.next_key::<String>()? {
-            let at = self.at.key(&key);
-            let value = access.next_value_seed(Tree {
-                at: at.clone(),
-                duplicates: self.duplicates,
-            })?;
-            if entries.insert(Value::String(key), value).is_some() {
-                self.duplicates.borrow_mut().push(at);
-            }
-        }
-        Ok(Value::Mapping(entries))
-    }
-
-    fn visit_enum<A: serde::de::EnumAccess<'de>>(self, _: A) -> Result<Value, A::Error> {
-        Err(A::Error::custom("YAML tags (`!…`) have no meaning here"))
-    }
-}
-
-/// Walks to a path and fails there, since only errors carry a line.
-#[derive(Clone, Copy)]
-struct Probe<'a> {
-    path: &'a [Step],
-    nth: usize,
-}
-
-impl Probe<'_> {
-    /// The error that carries the line, or another where the path leads elsewhere.
-    fn arrived<E: serde::de::Error>(self) -> E {
-        E::custom(if self.path.is_empty() {
-            FOUND
-        } else {
-            "leads elsewhere"
-        })
-    }
-}
-
-impl<'de> DeserializeSeed<'de> for Probe<'_> {
-    type Value = ();
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
-        // Even at the goal the value is entered, since only an error from inside carries the value's own line.
-        deserializer.deserialize_any(self)
-    }
-}
-
-impl<'de> Visitor<'de> for Probe<'_> {
-    type Value = ();
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("what is looked for")
-    }
-
-    fn visit_bool<E: serde::de::Error>(self, _: bool) -> Result<(), E> {
-        Err(self.arrived())
-    }
-
-    fn visit_i64<E: serde::de::Error>(self, _: i64) -> Result<(), E> {
-        Err(self.arrived())
-    }
-
-    fn visit_u64<E: serde::de::Error>(self, _: u64) -> Result<(), E> {
-        Err(self.arrived())
-    }
-
-    fn visit_f64<E: serde::de::Error>(self, _: f64) -> Result<(), E> {
-        Err(self.arrived())
-    }
-
-    fn visit_str<E: serde::de::Error>(self, _: &str) -> Result<(), E> {
-        Err(self.arrived())
-    }
-
-    fn visit_unit<E: serde::de::Error>(self) -> Result<(), E> {
-        Err(self.arrived())
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut access: A) -> Result<(), A::Error> {
-        let Some((Step::Item(wanted), rest)) = self.path.split_first() else {
-            return Err(self.arrived());
-        };
-        for _ in 0..*wanted {
-            access.next_element::<IgnoredAny>()?;
-        }
-        let item = Probe {
-            path: rest,
-            nth: self.nth,
-        };
-        access.next_element_seed(item)?;
-        Ok(())
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<(), A::Error> {
-        let Some((Step::Key(wanted), rest)) = self.path.split_first() else {
-            return Err(self.arrived());
-        };
-        let mut skip = if rest.is_empty() { self.nth } else { 0 };
-        loop {
-            let stop = rest.is_empty() && skip == 0;
-            let Some(matched) = access.next_key_seed(KeyProbe { wanted, stop })? else {
-                return Ok(());
-            };
-            if matched && rest.is_empty() {
-                skip -= 1;
-            }
-            if matched && !rest.is_empty() {
-                return access.next_value_seed(Probe {
-                    path: rest,
-                    nth: self.nth,
-                });
-            }
-            access.next_value::<IgnoredAny>()?;
-        }
-    }
-}
-
-/// Compares a key, and fails on it where it is the one that was looked for.
-struct KeyProbe<'a> {
-    wanted: &'a str,
-    stop: bool,
-}
-
-impl<'de> DeserializeSeed<'de> for KeyProbe<'_> {
-    type Value = bool;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<bool, D::Error> {
-        deserializer.deserialize_str(self)
-    }
-}
-
-impl Visitor<'_> for KeyProbe<'_> {
-    type Value = bool;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a key")
-    }
-
-    fn visit_str<E: serde::de::Error>(self, key: &str) -> Result<bool, E> {
-        match key == self.wanted {
-            true if self.stop => Err(E::custom(FOUND)),
-            matched => Ok(matched),
-        }
     }
 }
 
