@@ -1,6 +1,7 @@
 //! Providers: one contract for all of them on real servers, and S3's answers that no healthy server gives.
 
 mod bucket;
+mod contract;
 mod faults;
 mod split;
 

@@ -17,12 +17,17 @@ pub enum Order {
     Components,
     /// Directory by directory, leaving out what is smaller than `start-after` byte by byte.
     ComponentsFiltered,
+    /// Capitals beside their small letters, as a database's collation may have it.
+    Letters,
+    /// By bytes, with no regard to `start-after`.
+    Deaf,
 }
 
 impl Order {
     fn compare(self, a: &str, b: &str) -> Ordering {
         match self {
-            Self::Bytes => a.cmp(b),
+            Self::Bytes | Self::Deaf => a.cmp(b),
+            Self::Letters => (a.to_lowercase(), a).cmp(&(b.to_lowercase(), b)),
             Self::Components | Self::ComponentsFiltered => a.split('/').cmp(b.split('/')),
         }
     }
@@ -30,7 +35,8 @@ impl Order {
     fn after(self, key: &str, marker: &str) -> bool {
         match self {
             Self::ComponentsFiltered => key > marker,
-            Self::Bytes | Self::Components => self.compare(key, marker) == Ordering::Greater,
+            Self::Deaf => true,
+            Self::Bytes | Self::Components | Self::Letters => self.compare(key, marker) == Ordering::Greater,
         }
     }
 }

@@ -427,3 +427,33 @@ fn a_location_is_the_key_byte_for_byte_or_an_error() {
     }
     assert!(provider.location(&Key::new(&b"\xff"[..])).is_err());
 }
+
+#[test]
+fn pages_come_over_one_connection() {
+    use std::io::{Read, Write};
+    let socket = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let endpoint = format!("http://{}", socket.local_addr().unwrap());
+    let server = std::thread::spawn(move || {
+        // Nobody accepts a second one: a client that opened it would wait until its listing timed out.
+        let (mut client, _) = socket.accept().unwrap();
+        let pages = [("town/a", Some("t1")), ("town/b", Some("t2")), ("town/c", None)];
+        for (key, more) in pages {
+            let mut request = Vec::new();
+            while !request.ends_with(b"\r\n\r\n") {
+                let mut byte = [0];
+                client.read_exact(&mut byte).unwrap();
+                request.push(byte[0]);
+            }
+            let page = body(&[key], more);
+            write!(
+                client,
+                "HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{page}",
+                page.len()
+            )
+            .unwrap();
+        }
+    });
+    let provider = build(&s3(&endpoint, "bucket", "town/"), &global()).unwrap();
+    assert_eq!(block_on(keys(&provider, ListRequest::default())), ["a", "b", "c"]);
+    server.join().unwrap();
+}

@@ -12,18 +12,20 @@ use super::bucket::{MemoryBucket, Order, State};
 use super::{block_on, global, keys, s3};
 
 /// Characters around `/` in byte order, where the orders of bytes and of components part.
-const NAME: &str = "[ab !.0-]{1,3}";
-const DEEP: &str = "[ab]/[ab !.0-]{1,2}(/[ab !]{1,2})?";
+const NAME: &str = "[aB !.0-]{1,3}";
+const DEEP: &str = "[aB]/[aB !.0-]{1,2}(/[aB !]{1,2})?";
 
 fn key() -> impl Strategy<Value = String> {
-    prop_oneof![6 => "[ab]/[ab !.0-]{1,3}", 2 => DEEP, 1 => NAME, 1 => "[ab][ !]/[ab]", 1 => "[ab]//?[ab ]"]
+    prop_oneof![6 => "[aB]/[aB !.0-]{1,3}", 2 => DEEP, 1 => NAME, 1 => "[aB][ !]/[aB]", 1 => "[aB]//?[ab ]"]
 }
 
 fn order() -> impl Strategy<Value = Order> {
     prop_oneof![
         Just(Order::Bytes),
         Just(Order::Components),
-        Just(Order::ComponentsFiltered)
+        Just(Order::ComponentsFiltered),
+        Just(Order::Letters),
+        Just(Order::Deaf)
     ]
 }
 
