@@ -7,6 +7,7 @@
 mod build;
 mod key;
 mod listing;
+pub mod local;
 mod mapping;
 mod s3;
 
