@@ -7,6 +7,10 @@
 use serde::Serialize;
 use serde_json::Value;
 
+use crate::config::{self, ConfigError, Problem};
+use crate::metadata::MetadataError;
+use crate::providers::ProviderError;
+
 /// Exit codes, the same for every command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
@@ -61,4 +65,172 @@ pub struct Failure {
     /// An object; provider, operation, path, file, line where they apply.
     pub details: Value,
     pub hint: Option<String>,
+}
+
+impl Failure {
+    #[must_use]
+    pub fn new(exit: Exit, code: Code, message: impl Into<String>) -> Self {
+        Self {
+            exit,
+            code,
+            message: message.into(),
+            retryable: false,
+            details: Value::Object(serde_json::Map::new()),
+            hint: None,
+        }
+    }
+
+    /// Wrong usage: a flag, an argument, a name that is not known.
+    #[must_use]
+    pub fn usage(message: impl Into<String>) -> Self {
+        Self::new(Exit::Usage, Code::Validation, message)
+    }
+
+    /// No record has this id or name.
+    #[must_use]
+    pub fn not_found(message: impl Into<String>) -> Self {
+        Self::new(Exit::Failed, Code::FileNotFound, message)
+    }
+
+    /// A name that nothing has, with the nearest that something has.
+    #[must_use]
+    pub fn unknown<'a>(what: &str, name: &str, known: impl IntoIterator<Item = &'a str>) -> Self {
+        let known: Vec<&str> = known.into_iter().collect();
+        let failure = Self::usage(format!("there is no {what} named {name}")).detail(what, name);
+        match config::nearest(name, known.iter().copied()) {
+            Some(nearest) if known.len() > 8 => failure.hint(format!("did you mean {nearest}?")),
+            Some(nearest) => failure.hint(format!("did you mean {nearest}? There are: {}", known.join(", "))),
+            None => failure,
+        }
+    }
+
+    /// Stopped by the operator.
+    #[must_use]
+    pub fn interrupted() -> Self {
+        Self::new(Exit::Interrupted, Code::Error, "interrupted").retryable()
+    }
+
+    /// The answer could not be written.
+    #[must_use]
+    pub fn unwritten(error: &std::io::Error) -> Self {
+        Self::new(
+            Exit::Failed,
+            Code::Error,
+            format!("the answer could not be written: {error}"),
+        )
+    }
+
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// The same command may work later.
+    #[must_use]
+    pub fn retryable(mut self) -> Self {
+        self.retryable = true;
+        self
+    }
+
+    /// Adds to `details`.
+    #[must_use]
+    pub fn detail(mut self, key: &str, value: impl Into<Value>) -> Self {
+        if let Value::Object(details) = &mut self.details {
+            details.insert(key.to_owned(), value.into());
+        }
+        self
+    }
+}
+
+/// Every error of the rooms below, so that one match decides what each means at the edge.
+#[derive(Debug, thiserror::Error)]
+pub enum RoomError {
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    #[error(transparent)]
+    Metadata(#[from] MetadataError),
+    #[error(transparent)]
+    Provider(#[from] ProviderError),
+}
+
+impl<E> From<E> for Failure
+where
+    RoomError: From<E>,
+{
+    fn from(error: E) -> Self {
+        let error = RoomError::from(error);
+        let message = error.to_string();
+        match error {
+            RoomError::Config(error) => configuration(error, message),
+            RoomError::Metadata(error) => metadata(error, &message),
+            RoomError::Provider(error) => provider(error, message),
+        }
+    }
+}
+
+fn configuration(error: ConfigError, message: String) -> Failure {
+    let problems: Vec<Value> = error.problems.iter().map(problem).collect();
+    let failure = Failure::new(Exit::Usage, Code::Configuration, message).detail("problems", problems);
+    match error.hint {
+        Some(hint) => failure.hint(hint),
+        None => failure,
+    }
+}
+
+fn problem(problem: &Problem) -> Value {
+    serde_json::json!({
+        "file": problem.file,
+        "line": problem.line,
+        "key": problem.key.to_string(),
+        "message": problem.message,
+    })
+}
+
+fn metadata(error: MetadataError, message: &str) -> Failure {
+    let failed = |database| Failure::new(Exit::Failed, Code::Error, message).detail("database", database);
+    let unusable =
+        |database| Failure::new(Exit::Usage, Code::Configuration, message).detail("database", database);
+    match error {
+        MetadataError::Missing { database } => {
+            unusable(database).hint("name the database with --database, or the deployment with --system-data")
+        }
+        MetadataError::NoTable { database } => {
+            unusable(database).hint("this is no CivicPress database; name the right one with --database")
+        }
+        MetadataError::Busy { database, .. } | MetadataError::Changed { database } => {
+            failed(database).retryable().hint("run the command again")
+        }
+        MetadataError::Failed { database, .. } => failed(database),
+    }
+}
+
+fn provider(error: ProviderError, message: String) -> Failure {
+    let unavailable = Failure::new(Exit::Unavailable, Code::ProviderUnavailable, message.clone());
+    match error {
+        ProviderError::RootMissing { provider, root } => unavailable
+            .detail("provider", provider)
+            .detail("root", root)
+            .hint("mount it, or correct the provider's path or bucket in storage.yml"),
+        ProviderError::Unavailable {
+            provider, operation, ..
+        } => unavailable
+            .retryable()
+            .detail("provider", provider)
+            .detail("operation", operation),
+        ProviderError::Denied {
+            provider, operation, ..
+        } => unavailable
+            .detail("provider", provider)
+            .detail("operation", operation)
+            .hint("check the provider's credentials and permissions"),
+        ProviderError::Invalid {
+            provider, operation, ..
+        } => Failure::new(Exit::Failed, Code::Error, message)
+            .detail("provider", provider)
+            .detail("operation", operation),
+        ProviderError::Configuration { provider, .. } => {
+            Failure::new(Exit::Usage, Code::Configuration, message).detail("provider", provider)
+        }
+    }
 }

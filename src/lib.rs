@@ -1,9 +1,43 @@
 //! `civic_storage`: the library behind `civic`, the administration tool for UUID-tracked file storage.
+//!
+//! A town's files live in *providers* (a local directory, a bucket); one row per file lives in the *metadata*
+//! database. This program answers questions about the pair, and later mends it. It never stores anything else, and it
+//! shares both with CivicPress, which keeps running meanwhile.
+//!
+//! Where a line of code belongs:
+//!
+//! - [`cli`] says what may be typed. It turns the two spellings of a command into one, parses, and dispatches.
+//! - [`commands`] has one file per command: typed arguments become a plain request, the engine answers, a [`View`]
+//!   renders that answer.
+//! - [`output`] owns stdout and stderr: formats, colour, width, escaping, progress, logs. Nothing else prints.
+//! - [`engine`] is what the product does: request in, report out. It knows no command line, no terminal, no
+//!   configuration file. Time comes from a [`Clock`].
+//! - [`providers`] knows where the bytes are: listing, HEAD, and the mapping between an object's key and a record's
+//!   `provider_path`. It knows no database.
+//! - [`metadata`] knows the rows of `storage_files`. It knows no provider; their roots come in as text.
+//! - [`config`] reads `storage.yml`, `.civicrc` and the environment, once, into plain values.
+//! - [`spill`] keeps out of core what grows with the number of files.
+//! - [`error`] is the edge: each room's typed errors become one `Failure` with code, hint and exit code, in one match.
+//!
+//! Arrows point one way: `cli -> commands -> engine -> {providers, metadata}`; commands also ask `config` and build
+//! views for `output`. This file alone wires them: [`Context`] is the composition root, built per run and passed
+//! down, never global.
+//!
+//! What is not needed is not made. `civic --version` reads no file; `storage:usage` opens the database and builds no
+//! HTTP client. So every part of [`Context`] comes into being when it is first asked for.
+//!
+//! [`View`]: output::View
+//! [`Clock`]: engine::Clock
 
+pub mod cli;
+pub mod commands;
 pub mod config;
+mod context;
 pub mod engine;
 pub mod error;
 pub mod metadata;
 pub mod output;
 pub mod providers;
 pub mod spill;
+
+pub use context::Context;

@@ -1,9 +1,75 @@
 //! stdout carries the answer and nothing else; everything else goes to stderr. Which of the two, in which
 //! format, with colour or without, is decided here and nowhere else.
 
+mod csv;
+mod envelope;
+mod escape;
+mod log;
+mod ndjson;
+mod printer;
+mod progress;
+mod size;
+mod table;
+
 use std::io::{self, Write};
 
+use clap::ValueEnum;
 use serde_json::Value;
+
+use crate::error::Failure;
+
+pub use escape::escape;
+pub use log::{LogFormat, LogSettings};
+pub use printer::{Printer, PrinterSettings};
+pub use progress::{ProgressMode, Reporter};
+pub use size::{format_count, format_size};
+pub use table::{Align, Table};
+
+/// How the answer is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub enum Format {
+    #[default]
+    Table,
+    Json,
+    Ndjson,
+    Csv,
+}
+
+/// When to use colour; `auto` is a terminal, without `NO_COLOR` and with a `TERM` that is not `dumb`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub enum ColorChoice {
+    #[default]
+    Auto,
+    Always,
+    Never,
+}
+
+/// What a command came to: an answer, and beside it why the answer is not all that was asked.
+#[expect(missing_debug_implementations, reason = "holds a view")]
+pub struct Outcome {
+    pub view: Box<dyn View>,
+    pub failure: Option<Failure>,
+}
+
+impl Outcome {
+    /// Everything went through.
+    #[must_use]
+    pub fn done(view: impl View + 'static) -> Self {
+        Self {
+            view: Box::new(view),
+            failure: None,
+        }
+    }
+
+    /// A report that got as far as `view` shows before `failure`.
+    #[must_use]
+    pub fn failed(view: impl View + 'static, failure: Failure) -> Self {
+        Self {
+            view: Box::new(view),
+            failure: Some(failure),
+        }
+    }
+}
 
 /// One answer, rendered four ways. A command builds it, the printer picks the rendering.
 pub trait View {
@@ -45,4 +111,40 @@ pub struct Human<'a> {
     pub color: bool,
     /// Columns of the terminal; `None` where there is none.
     pub width: Option<u16>,
+}
+
+impl Human<'_> {
+    /// A name as it may reach a terminal; see [`escape`].
+    #[must_use]
+    pub fn name(name: &str) -> std::borrow::Cow<'_, str> {
+        escape(name)
+    }
+
+    /// One line of text. Names in it must have passed through [`Human::name`].
+    ///
+    /// # Errors
+    /// Where writing fails.
+    pub fn line(&mut self, text: &str) -> io::Result<()> {
+        writeln!(self.out, "{text}")
+    }
+
+    /// A line that stands above a table or a section.
+    ///
+    /// # Errors
+    /// Where writing fails.
+    pub fn heading(&mut self, text: &str) -> io::Result<()> {
+        if self.color {
+            writeln!(self.out, "\x1b[1m{text}\x1b[0m")
+        } else {
+            writeln!(self.out, "{text}")
+        }
+    }
+
+    /// A table, fitted to the terminal.
+    ///
+    /// # Errors
+    /// Where writing fails.
+    pub fn table(&mut self, table: &Table) -> io::Result<()> {
+        table.write(self)
+    }
 }

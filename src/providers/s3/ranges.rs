@@ -2,8 +2,7 @@
 //!
 //! The folders directly below the prefix come from one request with a delimiter and are listed each by its exact
 //! prefix; a folder with hints is cut into ranges that begin after a hint (`start-after`). Folders, ranges and
-//! the objects between them are handed out in byte order, so that what a server orders by bytes arrives so. Where
-//! the hints lie directly below the prefix, that is the one folder.
+//! the objects between them are handed out in byte order, so that what a server orders by bytes arrives so.
 //!
 //! Why nothing is lost or doubled, though a server may order keys in its own way (SeaweedFS goes directory by
 //! directory: `a/b` before `a b`). Hints lie directly in their folder. A range is read until a key past its end
@@ -91,10 +90,9 @@ enum Job {
 
 /// What to do, in byte order; `None` where this listing had better not be split.
 async fn jobs(split: &Split, whole: &PageQuery) -> Result<Option<Vec<Job>>, ProviderError> {
-    let (mut bounds, direct) = bounds(split);
+    let mut bounds = bounds(split);
     if bounds.is_empty() {
-        let ranges = || ranges(&split.root, &whole.prefix, &direct);
-        return Ok((!direct.is_empty()).then(ranges));
+        return Ok(None);
     }
     let query = PageQuery {
         delimited: true,
@@ -126,25 +124,24 @@ async fn jobs(split: &Split, whole: &PageQuery) -> Result<Option<Vec<Job>>, Prov
     Ok(Some(jobs))
 }
 
-/// The hints that lie directly in a folder below the prefix, by folder (ending at its `/`), and those directly below
-/// the prefix. Hints further down are not used.
-fn bounds(split: &Split) -> (BTreeMap<String, BTreeSet<String>>, BTreeSet<String>) {
+/// The hints that lie directly in a folder below the prefix, by folder (ending at its `/`).
+fn bounds(split: &Split) -> BTreeMap<String, BTreeSet<String>> {
     let mut folders: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
-    let mut direct = BTreeSet::new();
     for key in split.hints.iter().filter_map(Key::as_str) {
-        let Some(rest) = key.strip_prefix(&split.prefix) else {
+        let Some((folder, name)) = key
+            .strip_prefix(&split.prefix)
+            .and_then(|rest| rest.split_once('/'))
+        else {
             continue;
         };
-        let cuts = match rest.split_once('/') {
-            None if !rest.is_empty() => &mut direct,
-            Some((folder, name)) if !name.is_empty() && !name.contains('/') => {
-                folders.entry(format!("{}{folder}/", split.prefix)).or_default()
-            }
-            _ => continue,
-        };
-        cuts.insert(key.to_owned());
+        if !name.is_empty() && !name.contains('/') {
+            folders
+                .entry(format!("{}{folder}/", split.prefix))
+                .or_default()
+                .insert(key.to_owned());
+        }
     }
-    (folders, direct)
+    folders
 }
 
 /// The folders of a delimited page in byte order, whole; `None` where the page is not what the protocol says.

@@ -1,0 +1,159 @@
+//! The command line: what may be typed, and what it means. Typed arguments end here and in `commands/`; everything
+//! below sees plain values.
+
+mod early;
+mod spelling;
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Instant;
+
+use clap::builder::styling::{AnsiColor, Effects, Styles};
+use clap::{ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
+
+use crate::Context;
+use crate::error::{Exit, Failure};
+use crate::output::{ColorChoice, Format, LogFormat, Outcome, Printer, PrinterSettings};
+
+use spelling::Spelled;
+
+const HEADINGS: Styles = Styles::styled()
+    .header(AnsiColor::Green.on_default().effects(Effects::BOLD))
+    .usage(AnsiColor::Green.on_default().effects(Effects::BOLD))
+    .literal(AnsiColor::Cyan.on_default().effects(Effects::BOLD))
+    .placeholder(AnsiColor::Cyan.on_default());
+
+/// Administration of UUID-tracked file storage: what is stored, where, and whether storage and database agree.
+///
+/// Talks directly to the storage providers and the metadata database; no application server has to run.
+#[derive(Debug, Parser)]
+#[command(
+    name = "civic",
+    version,
+    styles = HEADINGS,
+    max_term_width = 100,
+    after_help = "Every storage:VERB may also be written as two words: `civic storage usage`.\n\
+        Exit codes: 0 done, 1 failed, 2 wrong usage or configuration, 3 some items failed, 4 findings,\n\
+        5 a provider is unreachable, 6 quota exceeded, 7 locked by another run, 8 refused by a safety rule."
+)]
+pub struct Cli {
+    #[command(flatten)]
+    pub global: GlobalArgs,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Flags of every command, before or after it.
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag")]
+#[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "Global options")]
+pub struct GlobalArgs {
+    /// Directory that CivicPress keeps its data in [env: CIVIC_SYSTEM_DATA] [default: .system-data here or in a
+    /// parent]
+    #[arg(long, global = true, value_name = "DIR")]
+    pub system_data: Option<PathBuf>,
+    /// Configuration file [env: CIVIC_STORAGE_CONFIG] [default: storage.yml in the system-data directory, else here]
+    #[arg(long, global = true, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Metadata database, sqlite:PATH or postgres://… [env: CIVIC_DATABASE_URL] [default: what .civicrc names, else
+    /// civic.db in the system-data directory]
+    #[arg(long, global = true, value_name = "URL")]
+    pub database: Option<String>,
+    /// How the answer is written
+    #[arg(long, global = true, value_name = "FORMAT", value_enum)]
+    pub output: Option<Format>,
+    /// Short for --output json
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// Print errors only, and answers in a format made for programs
+    #[arg(long, global = true)]
+    pub silent: bool,
+    /// Tell what is being done; -vv tells every step
+    #[arg(short, long, global = true, action = ArgAction::Count)]
+    pub verbose: u8,
+    /// How log lines on stderr look
+    #[arg(
+        long,
+        global = true,
+        value_name = "FORMAT",
+        value_enum,
+        default_value = "text"
+    )]
+    pub log_format: LogFormat,
+    /// Show no progress
+    #[arg(long, global = true)]
+    pub no_progress: bool,
+    /// Show progress as JSON lines on stderr
+    #[arg(long, global = true, value_name = "FORMAT", value_enum)]
+    pub progress: Option<ProgressFormat>,
+    /// When to use colour; NO_COLOR is honoured
+    #[arg(long, global = true, value_name = "WHEN", value_enum, default_value = "auto")]
+    pub color: ColorChoice,
+    /// Answer every question with yes
+    #[arg(short, long, global = true)]
+    pub yes: bool,
+}
+
+/// What `--progress` may ask for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ProgressFormat {
+    Json,
+}
+
+impl GlobalArgs {
+    /// The format that was asked for in either way.
+    fn format(&self) -> Result<Option<Format>, Failure> {
+        match (self.json, self.output) {
+            (true, None | Some(Format::Json)) => Ok(Some(Format::Json)),
+            (true, Some(_)) => Err(Failure::usage("--json cannot be used with another --output")),
+            (false, output) => Ok(output),
+        }
+    }
+
+    const fn printer(&self, format: Option<Format>) -> PrinterSettings {
+        PrinterSettings {
+            format,
+            color: self.color,
+            silent: self.silent,
+        }
+    }
+}
+
+/// The commands, by the names that completions and manual pages know them by.
+#[derive(Debug, Subcommand)]
+pub enum Command {}
+
+impl Command {
+    fn run(self, _context: &Context) -> Result<Outcome, Failure> {
+        match self {}
+    }
+}
+
+/// Runs `civic` with these arguments, the program's name first, and gives its exit code.
+#[must_use]
+pub fn run(argv: Vec<OsString>) -> ExitCode {
+    let started = Instant::now();
+    let early = early::Settings::of(&argv);
+    let mut definition = Cli::command();
+    let exit = match spelling::spell(&definition, argv) {
+        Spelled::Group(prefix) => Printer::new(early.0).styled(&spelling::overview(&mut definition, &prefix)),
+        Spelled::Arguments(argv) => match parse(definition, argv) {
+            Ok(cli) => execute(cli, started),
+            Err(error) => early::explain(&error, &Printer::new(early.0)),
+        },
+    };
+    ExitCode::from(exit as u8)
+}
+
+fn parse(definition: clap::Command, argv: Vec<OsString>) -> Result<Cli, clap::Error> {
+    Cli::from_arg_matches(&definition.try_get_matches_from(argv)?)
+}
+
+fn execute(cli: Cli, started: Instant) -> Exit {
+    let format = cli.global.format();
+    let shown = format.as_ref().map_or(Some(Format::Json), |format| *format);
+    let printer = Printer::new(cli.global.printer(shown));
+    let result = format.and_then(|_| cli.command.run(&Context::new(cli.global, printer.clone())));
+    printer.conclude(&result, started.elapsed())
+}

@@ -1,0 +1,2 @@
+//! One file per command: typed arguments become a plain request, the engine answers, a view renders. No command
+//! prints, and none knows another.

@@ -1,0 +1,207 @@
+//! The composition root: what one run of a command stands on, each part made when it is first asked for.
+
+use std::cell::OnceCell;
+use std::future::Future;
+use std::io::IsTerminal;
+
+use indicatif::MultiProgress;
+use tokio::runtime::{Builder, Runtime};
+
+use crate::cli::{GlobalArgs, ProgressFormat};
+use crate::config::{self, Config, LoadRequest, Loaded, ProviderConfig};
+use crate::engine::{Clock, SystemClock};
+use crate::error::{Code, Exit, Failure};
+use crate::metadata::ProviderRoots;
+use crate::output::{LogSettings, Printer, ProgressMode, Reporter};
+use crate::providers::{self, Provider};
+
+/// Everything a command may need.
+#[derive(Debug)]
+pub struct Context {
+    global: GlobalArgs,
+    printer: Printer,
+    bars: MultiProgress,
+    loaded: OnceCell<Loaded>,
+}
+
+impl Context {
+    /// Starts logging; nothing else is made or read yet.
+    #[must_use]
+    pub fn new(global: GlobalArgs, printer: Printer) -> Self {
+        let bars = MultiProgress::new();
+        let log = LogSettings {
+            verbose: global.verbose,
+            silent: global.silent,
+            format: global.log_format,
+            color: printer.colors_stderr(),
+        };
+        log.start(&bars);
+        Self {
+            global,
+            printer,
+            bars,
+            loaded: OnceCell::new(),
+        }
+    }
+
+    /// The flags of every command.
+    #[must_use]
+    pub const fn global(&self) -> &GlobalArgs {
+        &self.global
+    }
+
+    /// How this run prints.
+    #[must_use]
+    pub const fn printer(&self) -> &Printer {
+        &self.printer
+    }
+
+    /// Where time comes from.
+    #[must_use]
+    pub fn clock(&self) -> impl Clock + use<> {
+        SystemClock
+    }
+
+    /// What the configuration is found by: flags, working directory and environment.
+    ///
+    /// # Errors
+    /// Where there is no working directory.
+    pub fn load_request(&self) -> Result<LoadRequest, Failure> {
+        let no_cwd = |error| {
+            let message = format!("the working directory cannot be told: {error}");
+            Failure::new(Exit::Failed, Code::Error, message)
+        };
+        Ok(LoadRequest {
+            system_data: self.global.system_data.clone(),
+            config_file: self.global.config.clone(),
+            database: self.global.database.clone(),
+            cwd: std::env::current_dir().map_err(no_cwd)?,
+            env: std::env::vars_os()
+                .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+                .collect(),
+        })
+    }
+
+    /// The configuration and where it came from, read once. Its warnings go to stderr then.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it.
+    pub fn loaded(&self) -> Result<&Loaded, Failure> {
+        if let Some(loaded) = self.loaded.get() {
+            return Ok(loaded);
+        }
+        let loaded = config::load(&self.load_request()?)?;
+        for warning in &loaded.warnings {
+            tracing::warn!("{warning}");
+        }
+        Ok(self.loaded.get_or_init(|| loaded))
+    }
+
+    /// The configuration.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it.
+    pub fn config(&self) -> Result<&Config, Failure> {
+        Ok(&self.loaded()?.config)
+    }
+
+    /// The provider of that name, its clients built and nothing sent.
+    ///
+    /// # Errors
+    /// Where no enabled provider has the name, or its configuration cannot be used.
+    pub fn provider(&self, name: &str) -> Result<Provider, Failure> {
+        let config = self.config()?;
+        let provider = self.provider_config(name)?;
+        if !provider.enabled {
+            let message = format!("provider {name} is disabled in storage.yml");
+            return Err(Failure::usage(message).detail("provider", name));
+        }
+        Ok(providers::build(provider, &config.global)?)
+    }
+
+    /// All enabled providers, in the order of the file.
+    ///
+    /// # Errors
+    /// Where the configuration of one cannot be used.
+    pub fn providers(&self) -> Result<Vec<Provider>, Failure> {
+        let config = self.config()?;
+        let enabled = config.providers.iter().filter(|provider| provider.enabled);
+        Ok(enabled
+            .map(|provider| providers::build(provider, &config.global))
+            .collect::<Result<_, _>>()?)
+    }
+
+    /// What storage.yml says of the provider, enabled or not.
+    ///
+    /// # Errors
+    /// Where none has the name.
+    pub fn provider_config(&self, name: &str) -> Result<&ProviderConfig, Failure> {
+        let config = self.config()?;
+        config.provider(name).ok_or_else(|| {
+            let names = config.providers.iter().map(|provider| provider.name.as_str());
+            Failure::unknown("provider", name, names)
+        })
+    }
+
+    /// Which records are whose, disabled providers included; builds no client.
+    ///
+    /// # Errors
+    /// Everything that is wrong with the configuration.
+    pub fn roots(&self) -> Result<Vec<ProviderRoots>, Failure> {
+        let roots = |provider: &ProviderConfig| {
+            Some(ProviderRoots {
+                provider: provider.name.clone(),
+                roots: providers::mapping_of(provider)?.roots().to_vec(),
+            })
+        };
+        Ok(self.config()?.providers.iter().filter_map(roots).collect())
+    }
+
+    /// Shows how far an operation has come, in the way that was asked for.
+    #[must_use]
+    pub fn progress(&self) -> Reporter {
+        let mode = match self.global.progress {
+            _ if self.global.no_progress || self.global.silent => ProgressMode::None,
+            Some(ProgressFormat::Json) => ProgressMode::Json,
+            None if std::io::stderr().is_terminal() => ProgressMode::Bars,
+            None => ProgressMode::Lines,
+        };
+        Reporter::new(mode, self.bars.clone())
+    }
+
+    /// Runs a command that mostly waits for the database, on this thread.
+    ///
+    /// # Errors
+    /// The command's own; and where it was interrupted, that.
+    pub fn block_on<T>(&self, work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+        drive(Builder::new_current_thread(), work)
+    }
+
+    /// Runs a command that talks to providers, on all processors.
+    ///
+    /// # Errors
+    /// The command's own; and where it was interrupted, that.
+    pub fn block_on_all<T>(&self, work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+        drive(Builder::new_multi_thread(), work)
+    }
+}
+
+/// An interrupt drops the work, which ends what it had under way; nothing is waited for.
+fn drive<T>(mut builder: Builder, work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    let no_runtime = |error| {
+        Failure::new(
+            Exit::Failed,
+            Code::Error,
+            format!("no threads could be started: {error}"),
+        )
+    };
+    let runtime: Runtime = builder.enable_all().build().map_err(no_runtime)?;
+    let result = runtime.block_on(async {
+        tokio::select! {
+            result = work => result,
+            _ = tokio::signal::ctrl_c() => Err(Failure::interrupted()),
+        }
+    });
+    runtime.shutdown_background();
+    result
+}
