@@ -3,6 +3,8 @@
 //! One trait, so that SQLite and PostgreSQL give the same answers. Nothing here knows providers; roots come in
 //! as text. `storage_files` itself is never altered.
 
+pub mod sqlite;
+mod stamp;
 mod types;
 
 use std::collections::HashSet;
@@ -11,7 +13,8 @@ use async_trait::async_trait;
 use futures::stream::BoxStream;
 
 pub use types::{
-    FileRecord, ListQuery, ProviderRoots, RecordPage, ScanScope, ScannedRecord, SortKey, Stamp, UsageRow,
+    FileRecord, ListQuery, ProviderRoots, RecordPage, ScanScope, ScannedRecord, SortKey, Stamp,
+    UsageDimension, UsageRow,
 };
 
 /// What can go wrong with the database, each naming it (a path, or a URL without its password).
@@ -49,6 +52,10 @@ pub trait MetadataStore: std::fmt::Debug + Send + Sync {
 
     /// Files and bytes by folder and provider; a path under two roots counts for the longer one.
     async fn usage(&self, providers: &[ProviderRoots]) -> Result<Vec<UsageRow>>;
+
+    /// Files and bytes by one property of the records, ordered by its name: (name, files, bytes). Records without it
+    /// count under `unknown`.
+    async fn usage_by(&self, dimension: UsageDimension) -> Result<Vec<(String, u64, u64)>>;
 
     /// Streams records in `provider_path` order from one snapshot. Memory does not grow with their number.
     fn scan(&self, scope: ScanScope) -> RecordScan;

@@ -91,6 +91,16 @@ pub struct UsageRow {
     pub bytes: u64,
 }
 
+/// What else usage can be counted by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UsageDimension {
+    /// The MIME type.
+    Type,
+    /// `YYYY-MM` of the creation, in UTC.
+    Month,
+    Uploader,
+}
+
 /// One page of `storage:list`.
 #[derive(Debug, Clone, Default)]
 pub struct ListQuery {

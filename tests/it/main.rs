@@ -8,4 +8,5 @@
 mod common;
 
 mod harness;
+mod metadata;
 mod providers;

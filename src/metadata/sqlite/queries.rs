@@ -1,0 +1,260 @@
+//! One function per question of the trait, each inside a transaction that its caller opened.
+
+use std::collections::{HashMap, HashSet};
+
+use rusqlite::types::ValueRef;
+use rusqlite::{Connection, Params, params_from_iter};
+
+use super::filter::Filter;
+use super::rows::{FILE_COLUMNS, Named, file_record, lossy, stamp};
+use super::trouble::Trouble;
+use crate::metadata::{FileRecord, ListQuery, ProviderRoots, RecordPage, SortKey, UsageDimension, UsageRow};
+
+type Answer<T> = Result<T, Trouble>;
+
+/// Two values for each id: far below SQLite's limit of 32,766 variables.
+const IDS_AT_ONCE: usize = 500;
+
+pub(super) fn get(connection: &Connection, id: &str) -> Answer<Option<FileRecord>> {
+    let sql = format!("SELECT {FILE_COLUMNS} FROM main.storage_files WHERE id COLLATE BINARY = ?1");
+    Ok(files(connection, &sql, [id])?.pop())
+}
+
+pub(super) fn find_by_name(connection: &Connection, folder: &str, name: &str) -> Answer<Vec<FileRecord>> {
+    let by = |column: &str| {
+        let sql = format!(
+            "SELECT {FILE_COLUMNS} FROM main.storage_files
+             WHERE folder COLLATE BINARY = ?1 AND {column} COLLATE BINARY = ?2 ORDER BY id COLLATE BINARY"
+        );
+        files(connection, &sql, [folder, name])
+    };
+    let named = by("original_name")?;
+    if named.is_empty() {
+        by("stored_filename")
+    } else {
+        Ok(named)
+    }
+}
+
+pub(super) fn list(connection: &Connection, query: &ListQuery) -> Answer<RecordPage> {
+    let mut filter = Filter::of_list(query);
+    let condition = filter.clause();
+    let total: i64 = connection.query_row(
+        &format!("SELECT count(*) FROM main.storage_files {condition}"),
+        params_from_iter(&filter.values),
+        |row| row.get(0),
+    )?;
+    for bound in [query.limit, query.offset] {
+        filter
+            .values
+            .push(Box::new(i64::try_from(bound).unwrap_or(i64::MAX)));
+    }
+    let (limit, offset) = (filter.values.len() - 1, filter.values.len());
+    let order = order(query);
+    let sql = format!(
+        "SELECT {FILE_COLUMNS} FROM main.storage_files {condition} ORDER BY {order} LIMIT ?{limit} OFFSET ?{offset}"
+    );
+    Ok(RecordPage {
+        records: files(connection, &sql, params_from_iter(&filter.values))?,
+        total: total.unsigned_abs(),
+    })
+}
+
+/// Ends with the id, ascending always, so that pages never overlap.
+fn order(query: &ListQuery) -> String {
+    let keys: &[&str] = match query.sort {
+        SortKey::Created => &["civic_moment(created_at)"],
+        SortKey::Updated => &["civic_moment(updated_at)"],
+        SortKey::Name => &["civic_fold(original_name)", "original_name COLLATE BINARY"],
+        SortKey::Size => &["size"],
+        SortKey::Folder => &["folder COLLATE BINARY"],
+        SortKey::Type => &["mime_type COLLATE BINARY"],
+    };
+    let direction = if query.descending { " DESC, " } else { ", " };
+    keys.iter()
+        .flat_map(|key| [*key, direction])
+        .chain(["id COLLATE BINARY"])
+        .collect()
+}
+
+fn files(connection: &Connection, sql: &str, values: impl Params) -> Answer<Vec<FileRecord>> {
+    let mut statement = connection.prepare_cached(sql)?;
+    let mut rows = statement.query(values)?;
+    let mut found = Vec::new();
+    while let Some(row) = rows.next()? {
+        found.push(file_record(row)?);
+    }
+    Ok(found)
+}
+
+/// Files and bytes; bytes stay at the top of their range where they would leave it.
+#[derive(Default, Clone, Copy)]
+pub(super) struct Tally {
+    files: u64,
+    bytes: u64,
+}
+
+impl Tally {
+    fn add(&mut self, size: i64) {
+        self.files += 1;
+        self.bytes = self.bytes.saturating_add(u64::try_from(size).unwrap_or(0));
+    }
+}
+
+/// One pass in the table's own order, with a counter for each folder and provider.
+pub(super) fn usage(connection: &Connection, providers: &[ProviderRoots]) -> Answer<Vec<UsageRow>> {
+    let mut roots: Vec<(&str, usize)> = providers
+        .iter()
+        .enumerate()
+        .flat_map(|(at, provider)| provider.roots.iter().map(move |root| (root.as_str(), at)))
+        .collect();
+    roots.sort_by_key(|(root, _)| std::cmp::Reverse(root.len()));
+
+    // One slot more than there are providers: the last is nobody's.
+    let mut folders: HashMap<String, Vec<Tally>> = HashMap::new();
+    let mut statement =
+        connection.prepare_cached("SELECT id, folder, provider_path, size FROM main.storage_files")?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        let size = Named(row).size(3)?;
+        let path = bytes(row.get_ref(2)?);
+        let owner = roots.iter().find(|(root, _)| path.starts_with(root.as_bytes()));
+        let slot = owner.map_or(providers.len(), |(_, at)| *at);
+        let folder = lossy(row.get_ref(1)?).unwrap_or_default();
+        if let Some(tallies) = folders.get_mut(folder.as_ref()) {
+            tallies[slot].add(size);
+        } else {
+            let mut tallies = vec![Tally::default(); providers.len() + 1];
+            tallies[slot].add(size);
+            folders.insert(folder.into_owned(), tallies);
+        }
+    }
+    Ok(usage_rows(folders, providers))
+}
+
+fn usage_rows(folders: HashMap<String, Vec<Tally>>, providers: &[ProviderRoots]) -> Vec<UsageRow> {
+    let mut counted = Vec::new();
+    for (folder, tallies) in folders {
+        for (slot, tally) in tallies
+            .into_iter()
+            .enumerate()
+            .filter(|(_, tally)| tally.files > 0)
+        {
+            counted.push(UsageRow {
+                folder: folder.clone(),
+                provider: providers.get(slot).map(|provider| provider.provider.clone()),
+                files: tally.files,
+                bytes: tally.bytes,
+            });
+        }
+    }
+    counted.sort_by(|a, b| (&a.folder, &a.provider).cmp(&(&b.folder, &b.provider)));
+    counted
+}
+
+pub(super) fn usage_by(
+    connection: &Connection,
+    dimension: UsageDimension,
+) -> Answer<Vec<(String, u64, u64)>> {
+    let column = match dimension {
+        UsageDimension::Type => "mime_type",
+        UsageDimension::Month => "created_at",
+        UsageDimension::Uploader => "uploaded_by",
+    };
+    let mut tallies: HashMap<String, Tally> = HashMap::new();
+    let mut statement =
+        connection.prepare_cached(&format!("SELECT id, {column}, size FROM main.storage_files"))?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        let size = Named(row).size(2)?;
+        let value = row.get_ref(1)?;
+        let name = match dimension {
+            UsageDimension::Month => stamp(value).month(),
+            UsageDimension::Type | UsageDimension::Uploader => lossy(value).map(std::borrow::Cow::into_owned),
+        };
+        tallies
+            .entry(name.unwrap_or_else(|| "unknown".to_owned()))
+            .or_default()
+            .add(size);
+    }
+    let mut counted: Vec<_> = tallies
+        .into_iter()
+        .map(|(name, tally)| (name, tally.files, tally.bytes))
+        .collect();
+    counted.sort();
+    Ok(counted)
+}
+
+pub(super) fn known_ids(connection: &Connection, ids: &[String]) -> Answer<HashSet<String>> {
+    let wanted: HashSet<String> = ids.iter().map(|id| id.to_ascii_lowercase()).collect();
+    let mut known = HashSet::new();
+    let all: Vec<&String> = wanted.iter().collect();
+    for some in all.chunks(IDS_AT_ONCE) {
+        let spellings: Vec<String> = some
+            .iter()
+            .flat_map(|id| [(*id).clone(), id.to_ascii_uppercase()])
+            .collect();
+        let marks = vec!["?"; spellings.len()].join(",");
+        let sql = format!("SELECT id FROM main.storage_files WHERE id COLLATE BINARY IN ({marks})");
+        known.extend(
+            texts(connection, &sql, params_from_iter(&spellings))?
+                .iter()
+                .map(|id| id.to_ascii_lowercase()),
+        );
+    }
+    if known.len() < wanted.len() {
+        let sql = "SELECT id FROM main.storage_files WHERE typeof(id) <> 'text' OR id GLOB '*[A-Z]*'";
+        let unusual = texts(connection, sql, [])?;
+        known.extend(
+            unusual
+                .iter()
+                .map(|id| id.to_ascii_lowercase())
+                .filter(|id| wanted.contains(id)),
+        );
+    }
+    Ok(known)
+}
+
+pub(super) fn folders(connection: &Connection) -> Answer<HashSet<String>> {
+    let found = texts(connection, "SELECT DISTINCT folder FROM main.storage_files", [])?;
+    Ok(found.into_iter().collect())
+}
+
+pub(super) fn count_in_folder(connection: &Connection, folder: &str) -> Answer<u64> {
+    let sql = "SELECT count(*) FROM main.storage_files WHERE folder COLLATE BINARY = ?1";
+    let count: i64 = connection.query_row(sql, [folder], |row| row.get(0))?;
+    Ok(count.unsigned_abs())
+}
+
+/// Ids are random, so the first of them by id are as even a sample as any, and the primary key yields them.
+pub(super) fn sample_paths(connection: &Connection, root: &str, limit: u64) -> Answer<Vec<String>> {
+    let mut filter = Filter::under(root);
+    let condition = filter.clause();
+    filter
+        .values
+        .push(Box::new(i64::try_from(limit).unwrap_or(i64::MAX)));
+    let sql = format!(
+        "SELECT provider_path FROM main.storage_files {condition} ORDER BY id COLLATE BINARY LIMIT ?{}",
+        filter.values.len()
+    );
+    let mut sample = texts(connection, &sql, params_from_iter(&filter.values))?;
+    sample.sort_unstable();
+    Ok(sample)
+}
+
+fn texts<P: Params>(connection: &Connection, sql: &str, values: P) -> Answer<Vec<String>> {
+    let mut statement = connection.prepare_cached(sql)?;
+    let mut rows = statement.query(values)?;
+    let mut found = Vec::new();
+    while let Some(row) = rows.next()? {
+        found.extend(lossy(row.get_ref(0)?).map(std::borrow::Cow::into_owned));
+    }
+    Ok(found)
+}
+
+const fn bytes(value: ValueRef<'_>) -> &[u8] {
+    match value {
+        ValueRef::Text(bytes) | ValueRef::Blob(bytes) => bytes,
+        _ => b"",
+    }
+}
