@@ -11,7 +11,6 @@ use super::schema::{self, Keys, LIFTED, LOWERED};
 use super::yaml::{self, Mapping, Value};
 
 /// The tree, rearranged.
-#[derive(Debug)]
 pub struct Arranged {
     pub root: Mapping,
     /// By the place a key is read from, the place it is written at.

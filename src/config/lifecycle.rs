@@ -1,5 +1,7 @@
 //! Lifecycle policies, each checked by itself.
 
+use secrecy::SecretString;
+
 use super::build::{Context, extensions};
 use super::locate::absolute;
 use super::model::{Lifecycle, LifecycleAction, LifecycleMatch, LifecycleNotify, LifecyclePolicy};
@@ -52,7 +54,7 @@ fn notify(raw: raw::Notify, context: &mut Context<'_, '_>) -> LifecycleNotify {
             .file
             .filter(|file| !file.is_empty())
             .map(|file| absolute(file.as_ref(), context.system_data)),
-        webhook,
+        webhook: webhook.map(SecretString::from),
     }
 }
 

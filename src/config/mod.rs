@@ -8,6 +8,7 @@ mod build;
 mod check;
 mod credentials;
 mod defaults;
+mod edit;
 mod env;
 mod error;
 mod lifecycle;
@@ -18,6 +19,7 @@ mod providers;
 mod raw;
 mod report;
 mod schema;
+mod show;
 #[cfg(test)]
 mod tests;
 mod units;
@@ -29,17 +31,21 @@ use std::path::{Path, PathBuf};
 
 pub use build::folder_name;
 pub use check::{access_name, root_text};
+pub use edit::{Edit, WriteError, parse_update};
 pub use error::{ConfigError, Problem, Warning};
 pub use locate::{DatabaseUrl, Located, absolute};
 pub use model::*;
 pub use path::{KeyPath, Step};
 pub use report::nearest;
 pub use schema::schema;
+pub use show::{Origin, Setting, settings};
 pub use units::{parse_duration, parse_size, spell_duration, spell_size};
 
 use arrange::Arranged;
 use build::Context;
 use env::Env;
+pub use yaml::{Change, Mapping as YamlMapping, Value as YamlValue};
+
 use report::{Report, Source};
 
 /// What was asked for by flags, and the surroundings it was asked in.
@@ -82,6 +88,21 @@ pub struct Loaded {
     pub civicpress_database: Option<PathBuf>,
     /// For stderr, in the order of the file.
     pub warnings: Vec<Warning>,
+    pub origins: Origins,
+}
+
+/// Where each value came from; asked for lines only when somebody wants to see them.
+#[derive(Debug, Clone)]
+pub struct Origins {
+    source: Source,
+    from_env: BTreeMap<KeyPath, String>,
+}
+
+/// What a file means.
+struct Reading {
+    config: Config,
+    warnings: Vec<Warning>,
+    origins: Origins,
 }
 
 /// Finds and reads the configuration.
@@ -91,19 +112,20 @@ pub struct Loaded {
 pub fn load(request: &LoadRequest) -> Result<Loaded, ConfigError> {
     let located = locate::locate(request)?;
     let text = read(&located.config_file)?;
-    let (config, warnings) = interpret(
+    let reading = interpret(
         &located.config_file,
         text,
         &located.system_data,
         Env::new(&request.env),
     )?;
     Ok(Loaded {
-        config,
+        config: reading.config,
         system_data: located.system_data,
         database: located.database,
         database_from: located.database_from,
         civicpress_database: located.civicpress_database,
-        warnings,
+        warnings: reading.warnings,
+        origins: reading.origins,
     })
 }
 
@@ -125,12 +147,7 @@ fn read(file: &Path) -> Result<String, ConfigError> {
 }
 
 /// Reads the text of a `storage.yml` as if it stood in `file`.
-fn interpret(
-    file: &Path,
-    text: String,
-    system_data: &Path,
-    env: Env<'_>,
-) -> Result<(Config, Vec<Warning>), ConfigError> {
+fn interpret(file: &Path, text: String, system_data: &Path, env: Env<'_>) -> Result<Reading, ConfigError> {
     let document = yaml::Document::parse(text).map_err(|error| {
         ConfigError::from(Problem {
             file: Some(file.to_owned()),
@@ -172,11 +189,16 @@ fn interpret(
         from_env: BTreeMap::new(),
     };
     let mut config = build::build(raw, &order, &mut context);
+    let from_env = context.from_env;
     config.source = Some(file.to_owned());
     check::check(&config, &order, &mut report);
     let (problems, warnings) = report.finish();
     if problems.is_empty() {
-        return Ok((config, warnings));
+        return Ok(Reading {
+            config,
+            warnings,
+            origins: Origins { source, from_env },
+        });
     }
     Err(ConfigError { problems, hint: None })
 }

@@ -227,5 +227,6 @@ pub enum LifecycleAction {
 pub struct LifecycleNotify {
     pub log: bool,
     pub file: Option<PathBuf>,
-    pub webhook: Option<String>,
+    /// Secret, since such URLs often hold a token.
+    pub webhook: Option<SecretString>,
 }

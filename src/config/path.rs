@@ -21,6 +21,27 @@ impl KeyPath {
         Self(keys.iter().map(|key| Step::Key((*key).to_owned())).collect())
     }
 
+    /// Reads `folders.permits.quota` or `folders."a.b".quota`; `None` where a key is empty or a quote is not closed.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let mut steps = Vec::new();
+        let mut rest = text;
+        loop {
+            let (key, after) = match rest.strip_prefix('"') {
+                Some(quoted) => quoted.split_once('"')?,
+                None => rest.split_at(rest.find('.').unwrap_or(rest.len())),
+            };
+            if key.is_empty() || key.contains('[') {
+                return None;
+            }
+            steps.push(Step::Key(key.to_owned()));
+            if after.is_empty() {
+                return Some(Self(steps));
+            }
+            rest = after.strip_prefix('.')?;
+        }
+    }
+
     #[must_use]
     pub fn key(&self, key: &str) -> Self {
         self.step(Step::Key(key.to_owned()))

@@ -3,20 +3,26 @@
 //!
 //! Never echoes a value in an error: what stands in the wrong place may be a secret.
 
+mod edit;
 mod lines;
 mod tree;
 
 use std::cell::RefCell;
+use std::fmt;
 
 use serde::de::{DeserializeOwned, DeserializeSeed};
 pub use serde_yaml::{Mapping, Value};
 
 use super::path::{KeyPath, Step};
+pub use edit::Change;
 use lines::{FOUND, Probe};
 use tree::Tree;
 
 /// Larger than any real file by a factor of a thousand, small enough to be read at once.
 pub const MAX_BYTES: usize = 1 << 20;
+
+/// What some editors begin a file with.
+const MARK: char = '\u{feff}';
 
 /// A message and, where the parser knew it, the line it belongs to (from 1).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,11 +32,20 @@ pub struct SyntaxError {
 }
 
 /// A parsed file: its text and the tree in it.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Document {
     text: String,
+    /// The file begins with a byte order mark, which `text` does not hold.
+    marked: bool,
     root: Mapping,
     duplicates: Vec<KeyPath>,
+}
+
+/// Its size only, since the rest may hold secrets.
+impl fmt::Debug for Document {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Document({} bytes)", self.text.len())
+    }
 }
 
 impl Document {
@@ -45,9 +60,9 @@ impl Document {
             return Err(fail("is larger than 1 MB, which no configuration is"));
         }
         // The library takes a byte order mark in the middle of its input for a second document.
-        let text = match text.strip_prefix('\u{feff}') {
-            Some(rest) => rest.to_owned(),
-            None => text,
+        let (text, marked) = match text.strip_prefix(MARK) {
+            Some(rest) => (rest.to_owned(), true),
+            None => (text, false),
         };
         let duplicates = RefCell::new(Vec::new());
         let tree = Tree {
@@ -58,6 +73,7 @@ impl Document {
         match parsed.map_err(|error| syntax_error(&error))? {
             Value::Mapping(root) => Ok(Self {
                 text,
+                marked,
                 root,
                 duplicates: duplicates.into_inner(),
             }),
@@ -69,6 +85,16 @@ impl Document {
     #[must_use]
     pub fn root(&self) -> &Mapping {
         &self.root
+    }
+
+    /// The text, without a byte order mark.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    fn mark(&self) -> &'static str {
+        if self.marked { "\u{feff}" } else { "" }
     }
 
     /// Keys that stand twice in one mapping; the tree holds the last of each.
@@ -178,6 +204,27 @@ pub fn typed<T: DeserializeOwned>(root: &Mapping) -> Result<T, (KeyPath, String)
             .collect();
         (path, without_value(&error.into_inner().to_string()))
     })
+}
+
+/// Reads a value as somebody types it on a command line: `10MB`, `true`, `[a, b]`.
+///
+/// # Errors
+/// Where it is not YAML.
+pub fn parse_value(text: &str) -> Result<Value, SyntaxError> {
+    let duplicates = RefCell::new(Vec::new());
+    let tree = Tree {
+        at: KeyPath::default(),
+        duplicates: &duplicates,
+    };
+    let value = tree.deserialize(serde_yaml::Deserializer::from_str(text));
+    let value = value.map_err(|error| syntax_error(&error))?;
+    match duplicates.into_inner().first() {
+        Some(key) => Err(SyntaxError {
+            line: None,
+            message: format!("`{key}` stands there twice"),
+        }),
+        None => Ok(value),
+    }
 }
 
 /// serde's `invalid type: string "x", expected a boolean` without the `"x"`.
