@@ -1,5 +1,8 @@
 //! From an entry of `storage.yml` to a [`Provider`]. The only place that puts a store together.
 
+use std::sync::Arc;
+
+use super::local::LocalStore;
 use super::{Lister, Mapping, Provider, ProviderError, s3};
 use crate::config::{Global, ProviderConfig, ProviderKind};
 
@@ -19,7 +22,11 @@ pub fn build(config: &ProviderConfig, global: &Global) -> Result<Provider, Provi
             let connected = s3::connect(&config.name, &config.prefix, settings, global)?;
             (connected.store, Lister::S3(connected.s3))
         }
-        ProviderKind::Local(_) | ProviderKind::Azure(_) | ProviderKind::Gcs(_) => {
+        ProviderKind::Local(settings) => {
+            let local = LocalStore::new(&config.name, &settings.path);
+            (Arc::new(local.clone()) as _, Lister::Local(local))
+        }
+        ProviderKind::Azure(_) | ProviderKind::Gcs(_) => {
             return Err(unusable(format!(
                 "this version does not reach providers of type {} yet",
                 config.kind.type_name()

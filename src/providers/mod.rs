@@ -7,7 +7,7 @@
 mod build;
 mod key;
 mod listing;
-pub mod local;
+mod local;
 mod mapping;
 mod s3;
 
@@ -81,6 +81,7 @@ pub struct Provider {
 /// Who answers what [`ObjectStore`] cannot be asked.
 #[derive(Debug, Clone)]
 enum Lister {
+    Local(local::LocalStore),
     S3(s3::S3),
 }
 
@@ -91,6 +92,7 @@ impl Provider {
     /// An end without an error is the end of everything; see [`Listing`].
     pub fn list(&self, request: ListRequest) -> Listing {
         match &self.lister {
+            Lister::Local(local) => local.list(request),
             Lister::S3(s3) => s3.list(request),
         }
     }
@@ -101,6 +103,7 @@ impl Provider {
     /// Anything else: a missing root or bucket, a refusal, an outage, a key that cannot be asked for.
     pub async fn head(&self, key: &Key) -> Result<Option<Listed>, ProviderError> {
         match &self.lister {
+            Lister::Local(local) => local.head(key).await,
             Lister::S3(s3) => s3.head(key).await,
         }
     }
@@ -108,6 +111,7 @@ impl Provider {
     /// Whether the provider answers, what its clock says, and whether anything is there at all. Reads only.
     pub async fn probe(&self) -> Result<Probe, ProviderError> {
         match &self.lister {
+            Lister::Local(local) => local.probe().await,
             Lister::S3(s3) => s3.probe().await,
         }
     }

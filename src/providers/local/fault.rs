@@ -21,10 +21,16 @@ pub(super) enum Fault {
     NotAKey(Vec<u8>),
     /// A symlink stands at, or on the way to, the key.
     Symlink(Vec<u8>),
+    /// Something stands at the key that is no regular file: a directory, FIFO, socket or device.
+    NotAFile(Vec<u8>),
+    /// Something stands where a new object was to be.
+    Exists(Vec<u8>),
     /// A directory was moved while it was walked.
     Moved(Vec<u8>),
     /// The system refused.
     System { path: Vec<u8>, errno: Errno },
+    /// Reading or writing a file's bytes failed.
+    File { path: Vec<u8>, error: io::Error },
     /// Sorting out of core failed.
     Spill(io::Error),
     /// The thread that did the work ended without an answer.
@@ -38,9 +44,47 @@ impl Fault {
             errno,
         }
     }
+
+    pub(super) fn file(path: &[u8], error: io::Error) -> Self {
+        Self::File {
+            path: path.to_vec(),
+            error,
+        }
+    }
 }
 
 impl LocalStore {
+    /// The fault as object_store knows it. Only an absent object is NotFound; an absent root never is.
+    pub(super) fn store_error(
+        &self,
+        operation: &'static str,
+        key: &[u8],
+        fault: Fault,
+    ) -> object_store::Error {
+        let path = Key::new(key).to_string();
+        let denied = matches!(
+            fault,
+            Fault::System {
+                errno: Errno::ACCESS | Errno::PERM,
+                ..
+            }
+        );
+        let (absent, exists) = (
+            matches!(fault, Fault::NotFound),
+            matches!(fault, Fault::Exists(_)),
+        );
+        let source = Box::new(self.provider_error(operation, fault));
+        if absent {
+            object_store::Error::NotFound { path, source }
+        } else if exists {
+            object_store::Error::AlreadyExists { path, source }
+        } else if denied {
+            object_store::Error::PermissionDenied { path, source }
+        } else {
+            generic(source)
+        }
+    }
+
     /// The fault as the rest of the program knows it.
     pub(super) fn provider_error(&self, operation: &'static str, fault: Fault) -> ProviderError {
         let provider = self.name.to_string();
@@ -70,6 +114,9 @@ impl LocalStore {
             Fault::System { path, errno } => unavailable(self.spoken(&path, errno)),
             Fault::RootReplaced => unavailable(format!("{} was replaced meanwhile", self.root.display())),
             Fault::Moved(path) => unavailable(format!("{} was moved meanwhile", self.at(&path))),
+            Fault::File { path, error } => unavailable(format!("{}: {error}", self.at(&path))),
+            Fault::NotAFile(path) => invalid(format!("{} is no regular file", self.at(&path))),
+            Fault::Exists(path) => invalid(format!("{} exists already", self.at(&path))),
             Fault::Spill(error) => unavailable(error.to_string()),
             Fault::Lost(reason) => unavailable(reason),
             Fault::NotFound => invalid("nothing is there".into()),
@@ -92,5 +139,13 @@ impl LocalStore {
             b"" => root.to_string(),
             path => format!("{root}/{}", Key::new(path)),
         }
+    }
+}
+
+/// An error of this store that object_store has no name for.
+pub(super) fn generic(source: Box<dyn std::error::Error + Send + Sync>) -> object_store::Error {
+    object_store::Error::Generic {
+        store: "local",
+        source,
     }
 }

@@ -6,7 +6,11 @@
 
 mod fault;
 mod listing;
+mod place;
+mod read;
 mod root;
+mod store;
+mod upload;
 mod walk;
 
 use std::path::Path;
@@ -85,9 +89,9 @@ impl LocalStore {
 
     fn head_blocking(&self, key: &Key) -> Result<Option<Listed>, Fault> {
         let root = RootDir::open(&self.root)?;
-        match root.stat(key.as_bytes()) {
+        match root.certain(root.stat(key.as_bytes())) {
             Ok(stat) => Ok(entry(key.clone(), &stat)),
-            Err(Fault::NotFound) => root.verify().map(|()| None),
+            Err(Fault::NotFound) => Ok(None),
             Err(fault) => Err(fault),
         }
     }
@@ -99,9 +103,8 @@ impl LocalStore {
         F: FnOnce(&Self) -> Result<T, Fault> + Send + 'static,
     {
         let store = self.clone();
-        tokio::task::spawn_blocking(move || work(&store))
+        unblocked(move || work(&store))
             .await
-            .unwrap_or_else(|e| Err(Fault::Lost(e.to_string())))
             .map_err(|fault| self.provider_error(operation, fault))
     }
 }
@@ -110,6 +113,17 @@ impl std::fmt::Display for LocalStore {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{} ({})", self.name, self.root.display())
     }
+}
+
+/// Runs `work` on a thread that may block. It is finished even where nobody waits for it any more.
+async fn unblocked<T, F>(work: F) -> Result<T, Fault>
+where
+    T: Send + 'static,
+    F: FnOnce() -> Result<T, Fault> + Send + 'static,
+{
+    tokio::task::spawn_blocking(work)
+        .await
+        .unwrap_or_else(|e| Err(Fault::Lost(e.to_string())))
 }
 
 /// The listing's entry for what `stat` found; a directory is none.

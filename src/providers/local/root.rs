@@ -1,5 +1,6 @@
 //! The open root, and the one way from it to anything below: segment by segment, following no symlink.
 
+use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
@@ -22,7 +23,7 @@ pub(super) const LOST_AND_FOUND: &[u8] = b"lost+found";
 /// A provider's root, held open.
 #[derive(Debug)]
 pub(super) struct RootDir {
-    fd: OwnedFd,
+    pub(super) fd: OwnedFd,
     path: PathBuf,
 }
 
@@ -71,13 +72,43 @@ impl RootDir {
 
     /// The directory that holds the key's last segment, and that segment.
     pub(super) fn parent_of<'k>(&self, key: &'k [u8]) -> Result<(OwnedFd, &'k [u8]), Fault> {
-        let odd = |segment: &[u8]| matches!(segment, b"" | b"." | b"..") || segment.contains(&0);
-        if key.split(|b| *b == b'/').any(odd) {
-            return Err(Fault::NotAKey(key.to_vec()));
-        }
-        let cut = key.iter().rposition(|b| *b == b'/');
-        let (above, name) = cut.map_or((&key[..0], key), |at| (&key[..at], &key[at + 1..]));
+        let (above, name) = split_key(key)?;
         Ok((self.search(above)?, name))
+    }
+
+    /// What stands at the key, which must be a regular file; a directory is no object.
+    pub(super) fn stat_file(&self, key: &[u8]) -> Result<Stat, Fault> {
+        let found = self.stat(key)?;
+        match FileType::from_raw_mode(found.st_mode) {
+            FileType::RegularFile => Ok(found),
+            FileType::Directory => Err(Fault::NotFound),
+            _ => Err(Fault::NotAFile(key.to_vec())),
+        }
+    }
+
+    /// The regular file at the key, open for reading, and what it is. Looked at first, since opening a device or a
+    /// FIFO may do something; it cannot block should one take the file's place in between.
+    pub(super) fn open_file(&self, key: &[u8]) -> Result<(File, Stat), Fault> {
+        self.stat_file(key)?;
+        let (dir, name) = self.parent_of(key)?;
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let fd = openat(&dir, name, flags, Mode::empty()).map_err(|errno| match errno {
+            Errno::LOOP => Fault::Symlink(key.to_vec()),
+            errno => absent_or(key, errno),
+        })?;
+        let stat = fstat(&fd).map_err(|e| Fault::system(key, e))?;
+        match FileType::from_raw_mode(stat.st_mode) {
+            FileType::RegularFile => Ok((File::from(fd), stat)),
+            _ => Err(Fault::NotAFile(key.to_vec())),
+        }
+    }
+
+    /// An answer of absence, once it is certain that the root is still there to give it.
+    pub(super) fn certain<T>(&self, outcome: Result<T, Fault>) -> Result<T, Fault> {
+        match outcome {
+            Err(Fault::NotFound) => self.verify().and(Err(Fault::NotFound)),
+            outcome => outcome,
+        }
     }
 
     /// The directory at a path whose segments are known to be names, opened to look up in.
@@ -102,6 +133,16 @@ impl RootDir {
         let (dir, name) = self.parent_of(path)?;
         open_below(dir.as_fd(), name).map_err(|e| not_a_directory(dir.as_fd(), name, path, e))
     }
+}
+
+/// The path of the directory a key is in (empty for the root), and the last segment.
+pub(super) fn split_key(key: &[u8]) -> Result<(&[u8], &[u8]), Fault> {
+    let odd = |segment: &[u8]| matches!(segment, b"" | b"." | b"..") || segment.contains(&0);
+    if key.split(|b| *b == b'/').any(odd) {
+        return Err(Fault::NotAKey(key.to_vec()));
+    }
+    let cut = key.iter().rposition(|b| *b == b'/');
+    Ok(cut.map_or((&key[..0], key), |at| (&key[..at], &key[at + 1..])))
 }
 
 /// Opens a directory below another to read it.

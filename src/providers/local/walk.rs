@@ -80,6 +80,14 @@ impl Walk {
         Ok(None)
     }
 
+    /// Leaves every directory below the first, without looking at what is left in them.
+    pub(super) fn surface(&mut self) -> Result<(), Fault> {
+        while self.levels.len() > 1 {
+            self.leave()?;
+        }
+        Ok(())
+    }
+
     fn here(&self) -> Result<BorrowedFd<'_>, Fault> {
         match self.levels.last().map(|level| &level.dir) {
             Some(Handle::Open(fd)) => Ok(fd.as_fd()),

@@ -3,7 +3,6 @@ use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use futures::StreamExt;
 use proptest::collection::{btree_set, vec};
 use proptest::prelude::*;
 

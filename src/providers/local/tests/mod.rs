@@ -3,12 +3,13 @@
 mod head;
 mod listing;
 mod odd;
+mod store;
 
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use futures::TryStreamExt;
+use futures::{StreamExt, TryStreamExt};
 use tempfile::TempDir;
 
 use super::*;
