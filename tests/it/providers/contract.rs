@@ -265,6 +265,66 @@ fn with_wrong_secret(config: &ProviderConfig) -> ProviderConfig {
     config
 }
 
+mod local {
+    use std::path::Path;
+
+    use civic_storage::config::LocalConfig;
+
+    use super::*;
+
+    /// The root is `town` in a directory where `townhall` may stand beside it.
+    fn subject(dir: &Path) -> Subject {
+        std::fs::create_dir(dir.join("town")).unwrap();
+        let path = dir.join("town");
+        let beside = dir.to_owned();
+        Subject {
+            config: ProviderConfig {
+                prefix: String::new(),
+                kind: ProviderKind::Local(LocalConfig { path }),
+                ..s3("http://127.0.0.1:1", "", "")
+            },
+            put: Box::new(move |key| {
+                let path = beside.join(key);
+                std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+                std::fs::write(path, "hello").is_ok()
+            }),
+        }
+    }
+
+    macro_rules! on_disk {
+        ($($check:ident),* $(,)?) => { $(
+            #[test]
+            fn $check() {
+                let dir = tempfile::tempdir().unwrap();
+                super::$check(&subject(dir.path()));
+            }
+        )* };
+    }
+
+    on_disk!(
+        bytes_go_in_and_come_out,
+        a_listing_shows_what_a_head_shows,
+        a_prefix_ends_at_a_slash,
+        thousands_come_whole_split_or_not,
+        nothing_there_is_told_from_no_answer,
+    );
+
+    #[test]
+    fn a_range_is_that_part_of_the_object() {
+        let dir = tempfile::tempdir().unwrap();
+        let part = a_part_of_an_object(&subject(dir.path())).unwrap();
+        assert_eq!(part, Bytes::from_static(b"world"));
+    }
+
+    #[test]
+    fn a_missing_root_is_a_missing_root() {
+        let dir = tempfile::tempdir().unwrap();
+        let config = subject(dir.path()).config;
+        std::fs::remove_dir(dir.path().join("town")).unwrap();
+        every_question_fails(&config, |e| matches!(e, ProviderError::RootMissing { .. }));
+    }
+}
+
 mod needs_server {
     use super::*;
     use crate::common::{Bucket, TestEnv};
