@@ -13,6 +13,10 @@ use clap::builder::styling::{AnsiColor, Effects, Styles};
 use clap::{ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
 use crate::Context;
+use crate::commands;
+use crate::commands::cleanup::CleanupArgs;
+use crate::commands::completions::CompletionsArgs;
+use crate::commands::man::ManArgs;
 use crate::error::{Exit, Failure};
 use crate::output::{ColorChoice, Format, LogFormat, Outcome, Printer, PrinterSettings};
 
@@ -122,11 +126,20 @@ impl GlobalArgs {
 
 /// The commands, by the names that completions and manual pages know them by.
 #[derive(Debug, Subcommand)]
-pub enum Command {}
+pub enum Command {
+    #[command(name = "storage:cleanup")]
+    Cleanup(CleanupArgs),
+    Completions(CompletionsArgs),
+    Man(ManArgs),
+}
 
 impl Command {
-    fn run(self, _context: &Context) -> Result<Outcome, Failure> {
-        match self {}
+    fn run(self, context: &Context) -> Result<Outcome, Failure> {
+        match self {
+            Self::Cleanup(args) => commands::cleanup::run(context, &args),
+            Self::Completions(args) => Ok(commands::completions::run(&Cli::command(), &args)),
+            Self::Man(args) => commands::man::run(&Cli::command(), &args),
+        }
     }
 }
 

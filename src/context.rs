@@ -3,15 +3,17 @@
 use std::cell::OnceCell;
 use std::future::Future;
 use std::io::IsTerminal;
+use std::sync::Arc;
 
 use indicatif::MultiProgress;
 use tokio::runtime::{Builder, Runtime};
 
 use crate::cli::{GlobalArgs, ProgressFormat};
-use crate::config::{self, Config, LoadRequest, Loaded, ProviderConfig};
+use crate::config::{self, Config, DatabaseUrl, LoadRequest, Loaded, ProviderConfig};
 use crate::engine::{Clock, SystemClock};
 use crate::error::{Code, Exit, Failure};
-use crate::metadata::ProviderRoots;
+use crate::metadata::sqlite::SqliteStore;
+use crate::metadata::{MetadataStore, ProviderRoots};
 use crate::output::{LogSettings, Printer, ProgressMode, Reporter};
 use crate::providers::{self, Provider};
 
@@ -103,6 +105,21 @@ impl Context {
     /// Everything that is wrong with it.
     pub fn config(&self) -> Result<&Config, Failure> {
         Ok(&self.loaded()?.config)
+    }
+
+    /// The metadata database, opened for reading.
+    ///
+    /// # Errors
+    /// Where it is missing, is none, or cannot be read.
+    pub fn metadata(&self) -> Result<Arc<dyn MetadataStore>, Failure> {
+        match &self.loaded()?.database {
+            DatabaseUrl::Sqlite(path) => Ok(Arc::new(SqliteStore::open(path)?)),
+            DatabaseUrl::Postgres(_) => Err(Failure::new(
+                Exit::Usage,
+                Code::Configuration,
+                "this version reads SQLite databases only",
+            )),
+        }
     }
 
     /// The provider of that name, its clients built and nothing sent.

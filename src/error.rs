@@ -8,6 +8,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::config::{self, ConfigError, Problem};
+use crate::engine::cleanup::ScanError;
 use crate::metadata::MetadataError;
 use crate::providers::ProviderError;
 
@@ -44,6 +45,10 @@ pub enum Code {
     Validation,
     #[serde(rename = "STORAGE_FILE_NOT_FOUND")]
     FileNotFound,
+    #[serde(rename = "STORAGE_ORPHANED_FILE")]
+    OrphanedFile,
+    #[serde(rename = "STORAGE_INTEGRITY_ERROR")]
+    Integrity,
     #[serde(rename = "STORAGE_CONFIGURATION_ERROR")]
     Configuration,
     #[serde(rename = "STORAGE_BATCH_OPERATION_ERROR")]
@@ -152,6 +157,8 @@ pub enum RoomError {
     Metadata(#[from] MetadataError),
     #[error(transparent)]
     Provider(#[from] ProviderError),
+    #[error(transparent)]
+    Scan(#[from] ScanError),
 }
 
 impl<E> From<E> for Failure
@@ -165,6 +172,7 @@ where
             RoomError::Config(error) => configuration(error, message),
             RoomError::Metadata(error) => metadata(error, &message),
             RoomError::Provider(error) => provider(error, message),
+            RoomError::Scan(error) => scan(error, message),
         }
     }
 }
@@ -202,6 +210,20 @@ fn metadata(error: MetadataError, message: &str) -> Failure {
             failed(database).retryable().hint("run the command again")
         }
         MetadataError::Failed { database, .. } => failed(database),
+    }
+}
+
+fn scan(error: ScanError, message: String) -> Failure {
+    match error {
+        ScanError::Provider(error) => provider(error, message),
+        ScanError::Metadata(error) => metadata(error, &message),
+        ScanError::Spill(_) => Failure::new(Exit::Failed, Code::Error, message)
+            .hint("make room there, or name another directory with TMPDIR"),
+        ScanError::ListingMissed { provider, key } => Failure::new(Exit::Failed, Code::Integrity, message)
+            .detail("provider", provider)
+            .detail("key", key)
+            .hint("run the command again; if it stays, ask whoever runs the storage service"),
+        ScanError::Unordered => Failure::new(Exit::Failed, Code::Error, message),
     }
 }
 

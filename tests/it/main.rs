@@ -7,6 +7,8 @@
 
 mod common;
 
+mod cleanup_fixture;
+mod cleanup_rules;
 mod harness;
 mod metadata;
 mod providers;

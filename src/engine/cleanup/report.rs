@@ -18,6 +18,7 @@ pub enum Mode {
 #[serde(rename_all = "camelCase")]
 pub struct ProviderScan {
     pub name: String,
+    /// Without sidecars and what this program keeps for itself.
     pub objects_scanned: u64,
     pub records_scanned: u64,
     /// The listing reached its end and every question was answered. Nothing is claimed of a provider otherwise.

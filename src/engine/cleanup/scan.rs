@@ -113,13 +113,18 @@ impl<'a> Scanner<'a> {
                 self.scan.provider.records_scanned += 1;
                 if first {
                     self.count_object(&object);
+                    self.classifier.saw(&object.key);
                     self.scan.shaped += 1;
                 }
                 self.both(&object, &keyed.record)
             }
             Pair::ObjectOnly(object) => {
                 let class = self.classifier.class(&object);
-                self.count_object(&object);
+                // Sidecars and this program's own are parts of something, not objects that somebody stored.
+                if matches!(class, Class::Foreign | Class::Candidate { .. }) {
+                    self.count_object(&object);
+                }
+                self.classifier.saw(&object.key);
                 self.object_only(class, object).await
             }
             Pair::RecordOnly(keyed) => {
@@ -139,7 +144,6 @@ impl<'a> Scanner<'a> {
         self.desk
             .progress
             .advance(self.scan.provider.objects_scanned, &object.key);
-        self.classifier.saw(&object.key);
     }
 
     fn both(&mut self, object: &Listed, record: &ScannedRecord) -> Result<(), ScanError> {

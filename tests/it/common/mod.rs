@@ -1,6 +1,8 @@
 //! What every test stands on: a deployment of its own in a temp directory, and the real binary run without anything of
 //! the developer's environment. Never touches a network address but loopback.
 
+pub mod deployment;
+pub mod fake_s3;
 mod s3;
 mod tree;
 

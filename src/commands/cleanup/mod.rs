@@ -1,0 +1,226 @@
+//! `storage:cleanup`: finds drift between storage and database. This command only looks.
+
+mod explain;
+mod view;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+use uuid::Uuid;
+
+use self::explain::ExplainView;
+use self::view::CleanupView;
+use crate::Context;
+use crate::config::parse_duration;
+use crate::engine::cleanup::{self, Cleanup, CleanupRequest, Counts, Desk, Kind};
+use crate::error::{Code, Exit, Failure};
+use crate::metadata::MetadataStore;
+use crate::output::Outcome;
+
+/// Finds objects without a record, records without an object, and sizes that differ. Changes nothing.
+#[derive(Debug, Args)]
+pub struct CleanupArgs {
+    /// Only look and report; the default
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Look at this provider only; may be given several times
+    #[arg(long, value_name = "NAME")]
+    pub provider: Vec<String>,
+    /// Look at this folder only
+    #[arg(long, value_name = "NAME")]
+    pub folder: Option<String>,
+    /// Report these findings item by item
+    #[arg(long, value_name = "KIND", value_delimiter = ',')]
+    pub kind: Vec<KindArg>,
+    /// Leave alone what is younger than this (`24h`, `30d`; 0 looks at everything)
+    #[arg(long, value_name = "DURATION")]
+    pub min_age: Option<String>,
+    /// Tell of one record or object, by id, key or path, why it is a finding or is none
+    #[arg(long, value_name = "ID_OR_KEY")]
+    pub explain: Option<String>,
+    /// Exit with 4 where anything was found
+    #[arg(long)]
+    pub fail_on_findings: bool,
+}
+
+/// Findings that can be asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum KindArg {
+    /// Objects of this system that no record names
+    OrphanedObjects,
+    /// Records whose object is gone
+    OrphanedRecords,
+    /// Sizes that differ
+    Mismatches,
+    /// Objects that carry the UUID of a record which names another place
+    Misplaced,
+    /// What this system did not put there
+    Foreign,
+    /// Records that no configured provider matches
+    Unmapped,
+    /// Sidecars whose object is gone
+    Sidecars,
+}
+
+impl From<KindArg> for Kind {
+    fn from(kind: KindArg) -> Self {
+        match kind {
+            KindArg::OrphanedObjects => Self::OrphanedObjects,
+            KindArg::OrphanedRecords => Self::OrphanedRecords,
+            KindArg::Mismatches => Self::Mismatches,
+            KindArg::Misplaced => Self::Misplaced,
+            KindArg::Foreign => Self::Foreign,
+            KindArg::Unmapped => Self::Unmapped,
+            KindArg::Sidecars => Self::Sidecars,
+        }
+    }
+}
+
+/// Ages below this leave CivicPress's own uploads without protection: it writes the file first and the row later.
+const SHORT_AGE: Duration = Duration::from_secs(3600);
+
+/// Compares, or explains one item.
+pub fn run(context: &Context, args: &CleanupArgs) -> Result<Outcome, Failure> {
+    let metadata = context.metadata()?;
+    let request = request(context, args)?;
+    let progress = context.progress();
+    let clock = context.clock();
+    let desk = Desk {
+        metadata: &*metadata,
+        clock: &clock,
+        progress: &progress,
+    };
+    context.block_on_all(async {
+        if let Some(folder) = &args.folder {
+            known_folder(context, &*metadata, folder).await?;
+        }
+        if let Some(item) = &args.explain {
+            let explanations = cleanup::explain(desk, &request, item).await?;
+            return Ok(Outcome::done(ExplainView { explanations }));
+        }
+        let cleanup = cleanup::run(desk, &request).await?;
+        Ok(outcome(cleanup, &request, args.fail_on_findings))
+    })
+}
+
+fn request(context: &Context, args: &CleanupArgs) -> Result<CleanupRequest, Failure> {
+    let config = context.config()?;
+    let providers = if args.provider.is_empty() {
+        context.providers()?
+    } else {
+        args.provider
+            .iter()
+            .map(|name| context.provider(name))
+            .collect::<Result<_, _>>()?
+    };
+    let kinds = match args.kind.as_slice() {
+        [] => Kind::DEFAULT.to_vec(),
+        asked => asked.iter().copied().map(Kind::from).collect(),
+    };
+    Ok(CleanupRequest {
+        run_id: Uuid::new_v4().to_string(),
+        providers: providers.into_iter().map(Arc::new).collect(),
+        all_roots: context
+            .roots()?
+            .into_iter()
+            .flat_map(|provider| provider.roots)
+            .collect(),
+        folders: config.folders.keys().cloned().collect(),
+        folder: args.folder.clone(),
+        kinds,
+        min_age: min_age(args.min_age.as_deref(), config.cleanup.min_age)?,
+    })
+}
+
+fn min_age(flag: Option<&str>, configured: Duration) -> Result<Duration, Failure> {
+    let Some(text) = flag else { return Ok(configured) };
+    let age = parse_duration(text).map_err(|why| Failure::usage(format!("--min-age {text}: {why}")))?;
+    if age < SHORT_AGE {
+        tracing::warn!(
+            "--min-age {text}: less than an hour; what CivicPress is uploading right now may look orphaned"
+        );
+    }
+    Ok(age)
+}
+
+/// The folder of a flag: one that storage.yml has, or that some record is in.
+async fn known_folder(context: &Context, metadata: &dyn MetadataStore, folder: &str) -> Result<(), Failure> {
+    let mut folders = metadata.folders().await?;
+    folders.extend(context.config()?.folders.keys().cloned());
+    if folders.contains(folder) {
+        return Ok(());
+    }
+    Err(Failure::unknown(
+        "folder",
+        folder,
+        folders.iter().map(String::as_str),
+    ))
+}
+
+/// What the run came to, and the first reason why it is not all that was asked.
+fn outcome(mut cleanup: Cleanup, request: &CleanupRequest, fail_on_findings: bool) -> Outcome {
+    for warning in &cleanup.report.warnings {
+        let end = if warning.overridable {
+            ""
+        } else {
+            "; this cannot be overridden"
+        };
+        tracing::warn!(
+            "{} ({}): {}{end}",
+            warning.rule,
+            warning.provider,
+            warning.message
+        );
+    }
+    let failure = failure(&mut cleanup, request, fail_on_findings);
+    let view = CleanupView {
+        cleanup,
+        kinds: request.kinds.clone(),
+    };
+    match failure {
+        Some(failure) => Outcome::failed(view, failure),
+        None => Outcome::done(view),
+    }
+}
+
+fn failure(cleanup: &mut Cleanup, request: &CleanupRequest, fail_on_findings: bool) -> Option<Failure> {
+    if !cleanup.failures.is_empty() {
+        let others: Vec<String> = cleanup.failures[1..]
+            .iter()
+            .map(|failed| failed.error.to_string())
+            .collect();
+        let first = cleanup.failures.swap_remove(0);
+        let failure = Failure::from(first.error).detail("provider", first.provider);
+        return Some(if others.is_empty() {
+            failure
+        } else {
+            failure.detail("others", others)
+        });
+    }
+    let errors = cleanup.report.error_summary.total_errors;
+    if errors > 0 {
+        let message = format!("{errors} items could not be judged");
+        return Some(Failure::new(Exit::Partial, Code::BatchOperation, message));
+    }
+    let found = found(&cleanup.report.counts, &request.kinds);
+    (fail_on_findings && found > 0).then(|| {
+        let message = format!("{found} findings");
+        Failure::new(Exit::Findings, Code::OrphanedFile, message)
+    })
+}
+
+/// How many findings there are of the kinds that were asked for.
+fn found(counts: &Counts, kinds: &[Kind]) -> u64 {
+    let of = |kind: &Kind| match kind {
+        Kind::OrphanedObjects => counts.orphaned_objects,
+        Kind::OrphanedRecords => counts.orphaned_records,
+        Kind::Mismatches => counts.mismatches,
+        Kind::Misplaced => counts.misplaced,
+        Kind::Foreign => counts.foreign,
+        Kind::Unmapped => counts.unmapped_records,
+        Kind::Sidecars => counts.sidecars_without_object,
+        Kind::Errors => 0,
+    };
+    kinds.iter().map(of).sum()
+}

@@ -1,0 +1,384 @@
+//! How a comparison is shown: JSON streamed from the findings kept on disk, tables of the first of each kind.
+
+use std::io::{self, Write};
+
+use serde::de::DeserializeOwned;
+use serde::ser::{Error as _, SerializeSeq};
+use serde::{Serialize, Serializer};
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+use crate::engine::cleanup::{
+    Cleaned, Cleanup, CleanupReport, Counts, ErrorSummary, Findings, ItemError, Kind, Mismatch, Misplaced,
+    Mode, OrphanedObject, OrphanedRecord, ProviderScan, Stray, Unmapped, Warning,
+};
+use crate::output::{Align, Human, Table, View, format_count, format_size};
+
+/// Rows of each kind that a table shows; the other formats show all.
+const ROWS: usize = 50;
+
+/// A finished comparison, as it is shown.
+pub struct CleanupView {
+    pub cleanup: Cleanup,
+    pub kinds: Vec<Kind>,
+}
+
+/// The envelope's `data`, in the order that SPEC gives.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Data<'a> {
+    run_id: &'a str,
+    mode: Mode,
+    providers: &'a [ProviderScan],
+    orphaned_objects: Items<'a>,
+    orphaned_records: Items<'a>,
+    mismatches: Items<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    misplaced: Option<Items<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    foreign: Option<Items<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    unmapped: Option<Items<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sidecars: Option<Items<'a>>,
+    counts: Counts,
+    bytes_reclaimable: u64,
+    cleaned: Cleaned,
+    errors: Items<'a>,
+    error_summary: &'a ErrorSummary,
+    warnings: &'a [Warning],
+}
+
+impl<'a> Data<'a> {
+    fn of(view: &'a CleanupView) -> Self {
+        let Cleanup { report, findings, .. } = &view.cleanup;
+        let items = |kind| Items { findings, kind };
+        let asked = |kind| view.kinds.contains(&kind).then(|| items(kind));
+        Self {
+            run_id: &report.run_id,
+            mode: report.mode,
+            providers: &report.providers,
+            orphaned_objects: items(Kind::OrphanedObjects),
+            orphaned_records: items(Kind::OrphanedRecords),
+            mismatches: items(Kind::Mismatches),
+            misplaced: asked(Kind::Misplaced),
+            foreign: asked(Kind::Foreign),
+            unmapped: asked(Kind::Unmapped),
+            sidecars: asked(Kind::Sidecars),
+            counts: report.counts,
+            bytes_reclaimable: report.bytes_reclaimable,
+            cleaned: report.cleaned,
+            errors: items(Kind::Errors),
+            error_summary: &report.error_summary,
+            warnings: &report.warnings,
+        }
+    }
+}
+
+/// A list of findings, written as it is read back: a million of them cost no memory.
+struct Items<'a> {
+    findings: &'a Findings,
+    kind: Kind,
+}
+
+impl Serialize for Items<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut list = serializer.serialize_seq(None)?;
+        for line in self.findings.lines(self.kind) {
+            let line = line.map_err(S::Error::custom)?;
+            let raw: &RawValue = serde_json::from_slice(&line).map_err(S::Error::custom)?;
+            list.serialize_element(raw)?;
+        }
+        list.end()
+    }
+}
+
+/// The `type` that an item bears in NDJSON and CSV.
+const fn type_of(kind: Kind) -> &'static str {
+    match kind {
+        Kind::OrphanedObjects => "orphanedObject",
+        Kind::OrphanedRecords => "orphanedRecord",
+        Kind::Mismatches => "mismatch",
+        Kind::Misplaced => "misplaced",
+        Kind::Foreign => "foreign",
+        Kind::Unmapped => "unmapped",
+        Kind::Sidecars => "sidecarWithoutObject",
+        Kind::Errors => "error",
+    }
+}
+
+impl CleanupView {
+    fn report(&self) -> &CleanupReport {
+        &self.cleanup.report
+    }
+
+    /// The lists that were asked for, errors last.
+    fn shown(&self) -> impl Iterator<Item = Kind> {
+        self.kinds.iter().copied().chain([Kind::Errors])
+    }
+}
+
+impl View for CleanupView {
+    fn operation(&self) -> &'static str {
+        "storage:cleanup"
+    }
+
+    fn message(&self) -> String {
+        let Counts {
+            orphaned_objects,
+            orphaned_records,
+            mismatches,
+            ..
+        } = self.report().counts;
+        let incomplete = self.report().providers.iter().filter(|p| !p.complete).count();
+        let found = format!(
+            "Found {} orphaned objects, {} orphaned records, {} size mismatches; nothing was changed",
+            format_count(orphaned_objects),
+            format_count(orphaned_records),
+            format_count(mismatches)
+        );
+        if incomplete == 0 {
+            found
+        } else {
+            format!("{found}; {incomplete} providers could not be compared")
+        }
+    }
+
+    fn json(&self, out: &mut dyn Write) -> serde_json::Result<()> {
+        serde_json::to_writer(out, &Data::of(self))
+    }
+
+    fn items(&self, emit: &mut dyn FnMut(Value) -> io::Result<()>) -> io::Result<()> {
+        for kind in self.shown() {
+            for line in self.cleanup.findings.lines(kind) {
+                let mut item: Value = serde_json::from_slice(&line?)?;
+                item["type"] = type_of(kind).into();
+                emit(item)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn summary(&self) -> Value {
+        serde_json::to_value(self.report()).unwrap_or_default()
+    }
+
+    fn columns(&self) -> &'static [&'static str] {
+        &[
+            "type",
+            "provider",
+            "key",
+            "id",
+            "originalName",
+            "folder",
+            "path",
+            "size",
+            "recordedSize",
+            "actualSize",
+            "lastModified",
+            "createdAt",
+            "file",
+            "error",
+            "errorCode",
+        ]
+    }
+
+    fn table(&self, out: &mut Human<'_>) -> io::Result<()> {
+        let mut scanned = Table::new(&[
+            ("PROVIDER", Align::Left),
+            ("OBJECTS", Align::Right),
+            ("RECORDS", Align::Right),
+            ("COMPARED", Align::Left),
+        ]);
+        for provider in &self.report().providers {
+            let counts = [provider.objects_scanned, provider.records_scanned].map(format_count);
+            let [objects, records] = counts;
+            let complete = if provider.complete {
+                "to the end"
+            } else {
+                "no: nothing is claimed of it"
+            };
+            scanned.row([provider.name.as_str(), &objects, &records, complete]);
+        }
+        out.table(&scanned)?;
+        for kind in self.shown() {
+            self.section(out, kind)?;
+        }
+        out.line("")?;
+        self.others(out)?;
+        out.line(&format!("{}.", self.message()))
+    }
+}
+
+impl CleanupView {
+    fn section(&self, out: &mut Human<'_>, kind: Kind) -> io::Result<()> {
+        let lines = &self.cleanup.findings;
+        match kind {
+            Kind::OrphanedObjects => section(out, lines, kind, &OBJECTS, |o: &OrphanedObject| {
+                vec![
+                    o.provider.clone(),
+                    o.key.clone(),
+                    format_size(o.size),
+                    day(&o.last_modified.to_rfc3339()),
+                ]
+            }),
+            Kind::OrphanedRecords => section(out, lines, kind, &RECORDS, |r: &OrphanedRecord| {
+                let created = r.created_at.as_deref().map(day).unwrap_or_default();
+                vec![r.id.clone(), r.original_name.clone(), r.folder.clone(), created]
+            }),
+            Kind::Mismatches => section(out, lines, kind, &MISMATCHES, |m: &Mismatch| {
+                let recorded =
+                    u64::try_from(m.recorded_size).map_or_else(|_| m.recorded_size.to_string(), format_size);
+                vec![
+                    m.id.clone(),
+                    m.original_name.clone(),
+                    recorded,
+                    format_size(m.actual_size),
+                ]
+            }),
+            Kind::Misplaced => section(out, lines, kind, &MISPLACED, |m: &Misplaced| {
+                let only = if m.record_object_missing {
+                    "gone: this may be the only copy"
+                } else {
+                    "there"
+                };
+                vec![m.provider.clone(), m.key.clone(), m.id.clone(), only.to_owned()]
+            }),
+            Kind::Foreign | Kind::Sidecars => section(out, lines, kind, &STRAYS, |s: &Stray| {
+                vec![s.provider.clone(), s.key.clone(), format_size(s.size)]
+            }),
+            Kind::Unmapped => section(out, lines, kind, &UNMAPPED, |u: &Unmapped| {
+                vec![u.id.clone(), u.original_name.clone(), u.path.clone()]
+            }),
+            Kind::Errors => section(out, lines, kind, &ERRORS, |e: &ItemError| {
+                vec![e.file.clone(), e.error.clone()]
+            }),
+        }
+    }
+
+    /// What was seen beside the findings, so that nothing under the root goes unmentioned.
+    fn others(&self, out: &mut Human<'_>) -> io::Result<()> {
+        let counts = &self.report().counts;
+        let seen = [
+            (counts.foreign, "foreign objects, never deleted"),
+            (counts.misplaced, "misplaced objects, never deleted"),
+            (counts.too_recent, "too recent to judge"),
+            (counts.in_flight, "being uploaded now"),
+            (counts.sidecars_without_object, "sidecars without their object"),
+            (counts.unmapped_records, "records of no configured provider"),
+        ];
+        let texts: Vec<String> = seen
+            .iter()
+            .filter(|(n, _)| *n > 0)
+            .map(|(n, what)| format!("{} {what}", format_count(*n)))
+            .collect();
+        if !texts.is_empty() {
+            out.line(&format!("Also seen: {}.", texts.join("; ")))?;
+        }
+        if self.report().bytes_reclaimable > 0 {
+            out.line(&format!(
+                "Reclaimable: {}.",
+                format_size(self.report().bytes_reclaimable)
+            ))?;
+        }
+        Ok(())
+    }
+}
+
+/// A kind's heading and columns.
+struct Heading {
+    title: &'static str,
+    columns: &'static [(&'static str, Align)],
+}
+
+const OBJECTS: Heading = Heading {
+    title: "Orphaned objects: no record names them",
+    columns: &[
+        ("PROVIDER", Align::Left),
+        ("KEY", Align::Left),
+        ("SIZE", Align::Right),
+        ("MODIFIED", Align::Left),
+    ],
+};
+const RECORDS: Heading = Heading {
+    title: "Orphaned records: their object is gone",
+    columns: &[
+        ("ID", Align::Left),
+        ("NAME", Align::Left),
+        ("FOLDER", Align::Left),
+        ("CREATED", Align::Left),
+    ],
+};
+const MISMATCHES: Heading = Heading {
+    title: "Size mismatches",
+    columns: &[
+        ("ID", Align::Left),
+        ("NAME", Align::Left),
+        ("RECORDED", Align::Right),
+        ("STORED", Align::Right),
+    ],
+};
+const MISPLACED: Heading = Heading {
+    title: "Misplaced objects: a record that names another place has their UUID",
+    columns: &[
+        ("PROVIDER", Align::Left),
+        ("KEY", Align::Left),
+        ("RECORD", Align::Left),
+        ("ITS OBJECT", Align::Left),
+    ],
+};
+const STRAYS: Heading = Heading {
+    title: "Strays",
+    columns: &[
+        ("PROVIDER", Align::Left),
+        ("KEY", Align::Left),
+        ("SIZE", Align::Right),
+    ],
+};
+const UNMAPPED: Heading = Heading {
+    title: "Unmapped records: no configured provider matches their path",
+    columns: &[("ID", Align::Left), ("NAME", Align::Left), ("PATH", Align::Left)],
+};
+const ERRORS: Heading = Heading {
+    title: "Could not be judged",
+    columns: &[("ITEM", Align::Left), ("WHY", Align::Left)],
+};
+
+fn section<T: DeserializeOwned>(
+    out: &mut Human<'_>,
+    findings: &Findings,
+    kind: Kind,
+    heading: &Heading,
+    row: impl Fn(&T) -> Vec<String>,
+) -> io::Result<()> {
+    let mut table = Table::new(heading.columns);
+    let mut lines = findings.lines(kind);
+    for line in lines.by_ref().take(ROWS) {
+        table.row(row(&serde_json::from_slice(&line?)?));
+    }
+    if table.is_empty() {
+        return Ok(());
+    }
+    out.line("")?;
+    let title = match kind {
+        Kind::Foreign => "Foreign objects: not put there by this system, never deleted",
+        Kind::Sidecars => "Sidecars without their object",
+        _ => heading.title,
+    };
+    out.heading(title)?;
+    out.table(&table)?;
+    let more = lines.count();
+    if more > 0 {
+        let more = format_count(more as u64);
+        out.line(&format!(
+            "… and {more} more: --output json, ndjson or csv shows all"
+        ))?;
+    }
+    Ok(())
+}
+
+/// The day and minute of an RFC 3339 time.
+fn day(time: &str) -> String {
+    time.get(..16)
+        .map_or_else(|| time.to_owned(), |text| text.replace('T', " "))
+}
