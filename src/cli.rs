@@ -127,6 +127,12 @@ impl GlobalArgs {
 /// The commands, by the names that completions and manual pages know them by.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    #[command(name = "storage:usage")]
+    Usage(commands::usage::UsageArgs),
+    #[command(name = "storage:list")]
+    List(commands::list::ListArgs),
+    #[command(name = "storage:info")]
+    Info(commands::info::InfoArgs),
     #[command(name = "storage:cleanup")]
     Cleanup(CleanupArgs),
     Completions(CompletionsArgs),
@@ -136,6 +142,9 @@ pub enum Command {
 impl Command {
     fn run(self, context: &Context) -> Result<Outcome, Failure> {
         match self {
+            Self::Usage(args) => context.block_on(commands::usage::run(context, args)),
+            Self::List(args) => context.block_on(commands::list::run(context, args)),
+            Self::Info(args) => context.block_on(commands::info::run(context, args)),
             Self::Cleanup(args) => commands::cleanup::run(context, &args),
             Self::Completions(args) => Ok(commands::completions::run(&Cli::command(), &args)),
             Self::Man(args) => commands::man::run(&Cli::command(), &args),
@@ -151,16 +160,16 @@ pub fn run(argv: Vec<OsString>) -> ExitCode {
     let mut definition = Cli::command();
     let exit = match spelling::spell(&definition, argv) {
         Spelled::Group(prefix) => Printer::new(early.0).styled(&spelling::overview(&mut definition, &prefix)),
-        Spelled::Arguments(argv) => match parse(definition, argv) {
+        Spelled::Arguments(argv) => match parse(&mut definition, argv) {
             Ok(cli) => execute(cli, started),
-            Err(error) => early::explain(&error, &Printer::new(early.0)),
+            Err(error) => early::explain(&error, &definition, &Printer::new(early.0)),
         },
     };
     ExitCode::from(exit as u8)
 }
 
-fn parse(definition: clap::Command, argv: Vec<OsString>) -> Result<Cli, clap::Error> {
-    Cli::from_arg_matches(&definition.try_get_matches_from(argv)?)
+fn parse(definition: &mut clap::Command, argv: Vec<OsString>) -> Result<Cli, clap::Error> {
+    Cli::from_arg_matches(&definition.try_get_matches_from_mut(argv)?)
 }
 
 fn execute(cli: Cli, started: Instant) -> Exit {

@@ -24,6 +24,7 @@ pub struct Context {
     printer: Printer,
     bars: MultiProgress,
     loaded: OnceCell<Loaded>,
+    metadata: OnceCell<Arc<dyn MetadataStore>>,
 }
 
 impl Context {
@@ -43,6 +44,7 @@ impl Context {
             printer,
             bars,
             loaded: OnceCell::new(),
+            metadata: OnceCell::new(),
         }
     }
 
@@ -107,19 +109,23 @@ impl Context {
         Ok(&self.loaded()?.config)
     }
 
-    /// The metadata database, opened for reading.
+    /// The metadata database, opened once.
     ///
     /// # Errors
-    /// Where it is missing, is none, or cannot be read.
+    /// Where there is none, it cannot be read, or it is of a kind that this version does not read.
     pub fn metadata(&self) -> Result<Arc<dyn MetadataStore>, Failure> {
-        match &self.loaded()?.database {
-            DatabaseUrl::Sqlite(path) => Ok(Arc::new(SqliteStore::open(path)?)),
-            DatabaseUrl::Postgres(_) => Err(Failure::new(
-                Exit::Usage,
-                Code::Configuration,
-                "this version reads SQLite databases only",
-            )),
+        if let Some(store) = self.metadata.get() {
+            return Ok(Arc::clone(store));
         }
+        let url = &self.loaded()?.database;
+        let store = match url {
+            DatabaseUrl::Sqlite(path) => SqliteStore::open(path)?,
+            DatabaseUrl::Postgres(_) => {
+                let message = format!("this version does not read {url} yet: only SQLite databases");
+                return Err(Failure::new(Exit::Usage, Code::Configuration, message));
+            }
+        };
+        Ok(Arc::clone(self.metadata.get_or_init(|| Arc::new(store))))
     }
 
     /// The provider of that name, its clients built and nothing sent.

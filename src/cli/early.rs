@@ -2,6 +2,7 @@
 //! is not. Wrong usage with `--json` is still answered in JSON.
 
 use std::ffi::OsString;
+use std::time::Duration;
 
 use clap::ValueEnum;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
@@ -45,12 +46,38 @@ fn read<T: ValueEnum>(value: Option<&str>, set: impl FnOnce(T)) {
 }
 
 /// Prints help and versions to stdout, complaints to stderr, and gives the exit code.
-pub(super) fn explain(error: &clap::Error, printer: &Printer) -> Exit {
+pub(super) fn explain(error: &clap::Error, definition: &clap::Command, printer: &Printer) -> Exit {
+    if let Some(failure) = unknown_command(error, definition) {
+        return printer.conclude(&Err(failure), Duration::ZERO);
+    }
     let text = error.render();
     if !error.use_stderr() {
         return printer.styled(&text);
     }
     printer.styled_error(&text, &failure_of(error))
+}
+
+/// Commands are told by the nearest name, whether the word is like all of it or like its last part.
+fn unknown_command(error: &clap::Error, definition: &clap::Command) -> Option<Failure> {
+    let context = error.get(ContextKind::InvalidSubcommand);
+    let (ErrorKind::InvalidSubcommand, Some(ContextValue::String(typed))) = (error.kind(), context) else {
+        return None;
+    };
+    let shown = definition
+        .get_subcommands()
+        .filter(|command| !command.is_hide_set());
+    let names: Vec<&str> = shown.map(clap::Command::get_name).collect();
+    let last = |name: &str| name.rsplit(':').next().unwrap_or_default().to_owned();
+    let likeness = |name: &&str| {
+        let whole = strsim::normalized_damerau_levenshtein(typed, name);
+        whole.max(strsim::normalized_damerau_levenshtein(&last(typed), &last(name)))
+    };
+    let nearest = names.iter().max_by(|a, b| likeness(a).total_cmp(&likeness(b)));
+    let failure = Failure::usage(format!("there is no command {typed}"));
+    Some(match nearest {
+        Some(nearest) => failure.hint(format!("did you mean `{nearest}`? `civic --help` lists all")),
+        None => failure,
+    })
 }
 
 /// The first line of clap's message and its advice, as one failure.
@@ -70,14 +97,12 @@ fn failure_of(error: &clap::Error) -> Failure {
 
 fn suggestion(error: &clap::Error) -> Option<String> {
     error.context().find_map(|(kind, value)| match (kind, value) {
-        (
-            ContextKind::SuggestedSubcommand | ContextKind::SuggestedArg | ContextKind::SuggestedValue,
-            ContextValue::String(text),
-        ) => Some(text.clone()),
-        (
-            ContextKind::SuggestedSubcommand | ContextKind::SuggestedArg | ContextKind::SuggestedValue,
-            ContextValue::Strings(texts),
-        ) => texts.first().cloned(),
+        (ContextKind::SuggestedArg | ContextKind::SuggestedValue, ContextValue::String(text)) => {
+            Some(text.clone())
+        }
+        (ContextKind::SuggestedArg | ContextKind::SuggestedValue, ContextValue::Strings(texts)) => {
+            texts.first().cloned()
+        }
         _ => None,
     })
 }

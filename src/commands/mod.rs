@@ -1,7 +1,12 @@
 //! One file per command: typed arguments become a plain request, the engine answers, a view renders. No command
 //! prints, and none knows another.
 
+mod shared;
+mod text;
+
 pub mod cleanup;
 pub mod completions;
+pub mod info;
+pub mod list;
 pub mod man;
-mod text;
+pub mod usage;

@@ -2,6 +2,9 @@
 //! HTTP or a terminal. Rules about time take `now` as an argument.
 
 pub mod cleanup;
+pub mod info;
+pub mod list;
+pub mod usage;
 
 use chrono::{DateTime, Utc};
 

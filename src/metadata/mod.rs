@@ -53,9 +53,13 @@ pub trait MetadataStore: std::fmt::Debug + Send + Sync {
     /// Files and bytes by folder and provider; a path under two roots counts for the longer one.
     async fn usage(&self, providers: &[ProviderRoots]) -> Result<Vec<UsageRow>>;
 
-    /// Files and bytes by one property of the records, ordered by its name: (name, files, bytes). Records without it
-    /// count under `unknown`.
-    async fn usage_by(&self, dimension: UsageDimension) -> Result<Vec<(String, u64, u64)>>;
+    /// Files and bytes by one property of the records, of one folder or all, ordered by its name: (name, files,
+    /// bytes). Records without it count under `unknown`.
+    async fn usage_by(
+        &self,
+        dimension: UsageDimension,
+        folder: Option<&str>,
+    ) -> Result<Vec<(String, u64, u64)>>;
 
     /// Streams records in `provider_path` order from one snapshot. Memory does not grow with their number.
     fn scan(&self, scope: ScanScope) -> RecordScan;

@@ -4,7 +4,6 @@ use std::io::{self, Write};
 use std::time::Duration;
 
 use serde::Serialize;
-use serde_json::json;
 
 use super::{Outcome, View};
 use crate::error::Failure;
@@ -38,10 +37,19 @@ fn member(out: &mut dyn Write, key: &str, value: &impl Serialize) -> io::Result<
     Ok(serde_json::to_writer(out, value)?)
 }
 
-fn meta(view: &dyn View, took: Duration) -> serde_json::Value {
-    json!({
-        "operation": view.operation(),
-        "duration": u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
-        "schemaVersion": SCHEMA_VERSION,
-    })
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Meta {
+    operation: &'static str,
+    /// Milliseconds.
+    duration: u64,
+    schema_version: u32,
+}
+
+fn meta(view: &dyn View, took: Duration) -> Meta {
+    Meta {
+        operation: view.operation(),
+        duration: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
+        schema_version: SCHEMA_VERSION,
+    }
 }

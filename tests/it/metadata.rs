@@ -47,7 +47,7 @@ async fn the_real_deployment_is_read_through_its_wal_and_left_as_it_was() {
     for record in page.records {
         assert_eq!(store.get(&record.id).await.unwrap(), Some(record));
     }
-    store.usage_by(UsageDimension::Month).await.unwrap();
+    store.usage_by(UsageDimension::Month, None).await.unwrap();
 
     drop(store);
     assert_eq!(env.tree(), before);

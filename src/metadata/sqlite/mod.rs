@@ -162,8 +162,13 @@ impl MetadataStore for SqliteStore {
             .await
     }
 
-    async fn usage_by(&self, dimension: UsageDimension) -> Result<Vec<(String, u64, u64)>> {
-        self.ask(move |connection| queries::usage_by(connection, dimension))
+    async fn usage_by(
+        &self,
+        dimension: UsageDimension,
+        folder: Option<&str>,
+    ) -> Result<Vec<(String, u64, u64)>> {
+        let folder = folder.map(str::to_owned);
+        self.ask(move |connection| queries::usage_by(connection, dimension, folder.as_deref()))
             .await
     }
 

@@ -155,6 +155,7 @@ fn usage_rows(folders: HashMap<String, Vec<Tally>>, providers: &[ProviderRoots])
 pub(super) fn usage_by(
     connection: &Connection,
     dimension: UsageDimension,
+    folder: Option<&str>,
 ) -> Answer<Vec<(String, u64, u64)>> {
     let column = match dimension {
         UsageDimension::Type => "mime_type",
@@ -162,9 +163,11 @@ pub(super) fn usage_by(
         UsageDimension::Uploader => "uploaded_by",
     };
     let mut tallies: HashMap<String, Tally> = HashMap::new();
-    let mut statement =
-        connection.prepare_cached(&format!("SELECT id, {column}, size FROM main.storage_files"))?;
-    let mut rows = statement.query([])?;
+    let sql = format!(
+        "SELECT id, {column}, size FROM main.storage_files WHERE ?1 IS NULL OR folder COLLATE BINARY = ?1"
+    );
+    let mut statement = connection.prepare_cached(&sql)?;
+    let mut rows = statement.query([folder])?;
     while let Some(row) = rows.next()? {
         let size = Named(row).size(2)?;
         let value = row.get_ref(1)?;

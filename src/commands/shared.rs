@@ -1,0 +1,38 @@
+//! What several commands check and show alike.
+
+use std::collections::BTreeSet;
+
+use crate::Context;
+use crate::error::Failure;
+use crate::metadata::{MetadataStore, Stamp};
+
+/// Refuses a folder that neither storage.yml nor any record names: a slip of the pen must not look like an empty
+/// folder.
+pub async fn known_folder(
+    context: &Context,
+    store: &dyn MetadataStore,
+    folder: Option<&str>,
+) -> Result<(), Failure> {
+    let Some(folder) = folder else {
+        return Ok(());
+    };
+    let configured = &context.config()?.folders;
+    if configured.contains_key(folder) {
+        return Ok(());
+    }
+    let recorded = store.folders().await?;
+    if recorded.contains(folder) {
+        return Ok(());
+    }
+    let known: BTreeSet<&str> = configured.keys().chain(&recorded).map(String::as_str).collect();
+    Err(Failure::unknown("folder", folder, known))
+}
+
+/// A time for a table: `2026-11-23 18:36`, in UTC; what could not be read as it was written.
+pub fn minute(stamp: &Stamp) -> String {
+    match stamp {
+        Stamp::At(at) => at.format("%Y-%m-%d %H:%M").to_string(),
+        Stamp::Unreadable(Some(text)) => text.clone(),
+        Stamp::Unreadable(None) => "-".to_owned(),
+    }
+}
