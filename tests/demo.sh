@@ -1,15 +1,52 @@
 #!/usr/bin/env bash
-# Shows civic on a copy of the fixture, in target/demo. Prints each command before what it answers.
+# Shows civic on a copy of the fixture in target/demo, each command before what it answers. Changes nothing elsewhere.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-root=$PWD
-rm -rf target/demo && mkdir -p target/demo
-tar --extract --gzip --no-same-owner --file tests/fixtures/civicpress-local.tar.gz --directory target/demo
-cd target/demo/civicpress-local
-export PATH="$root/target/debug:$PATH"
+repository=$PWD scratch=$PWD/target/demo
+
+# Nobody's own settings or keys may change what is shown.
+if [ "${CIVIC_DEMO:-}" != inner ]; then
+    exec env -i CIVIC_DEMO=inner HOME="$scratch" TERM="${TERM:-dumb}" TZ=UTC LC_ALL=C.UTF-8 \
+        PATH="$repository/target/debug:/usr/local/bin:/usr/bin:/bin" bash "$repository/tests/demo.sh"
+fi
+rm -rf "$scratch" && mkdir -p "$scratch"
+tar --extract --gzip --no-same-owner --file tests/fixtures/civicpress-local.tar.gz --directory "$scratch"
 
 step() { printf '\n# %s\n' "$1"; }
-run() { printf '$ %s\n' "$*"; "$@"; }
+# run COMMAND...: shows it as it would be typed, then what it says, and its exit code where that is not 0.
+run() {
+    local code=0
+    printf '$ %s\n' "$*"
+    "$@" || code=$?
+    [ "$code" -eq 0 ] || printf '(exit code %s)\n' "$code"
+}
 
-step "What this is"
-run civic --version
+step "A deployment that CivicPress made, moved here: storage.yml and .civicrc get the new place, the old one is an alias"
+cd "$scratch/civicpress-local"
+sed -i "s#/srv/civicpress#$PWD#" .civicrc .system-data/storage.yml
+sed -i "s#^  local:#  local:\n    aliases: [/srv/civicpress/storage]#" .system-data/storage.yml
+run civic storage:config --validate
+
+step "What is stored"
+run civic storage:usage
+run civic storage:list --folder permits --limit 5
+run civic storage:info permits/permit-0001.pdf
+
+step "What drifted: somebody lost a file, cut one short and copied one in"
+rm storage/permits/permit-0002_*.pdf
+truncate --size 100 storage/permits/permit-0001_*.pdf
+echo "not from here" >storage/permits/scan_5f0c3a52-3c6b-4d0e-9a55-1d3c1f6f2b11.pdf
+run civic storage:cleanup --dry-run --min-age 0
+
+step "The same for scripts"
+run civic storage:cleanup --dry-run --min-age 0 --kind orphaned-records --output csv
+run civic storage:cleanup --dry-run --min-age 0 --fail-on-findings --silent
+
+step "Why one of them is what it is"
+run civic storage:cleanup --dry-run --min-age 0 --explain permits/scan_5f0c3a52-3c6b-4d0e-9a55-1d3c1f6f2b11.pdf
+
+step "A deployment of one's own"
+mkdir "$scratch/town" && cd "$scratch/town"
+run civic storage:init --yes
+run civic storage:folder:add plans --allowed-types pdf,dwg --max-size 50MB --description "Zoning plans"
+run civic storage:usage
