@@ -25,12 +25,6 @@ step "A deployment that CivicPress made, moved here: storage.yml and .civicrc ge
 cd "$scratch/civicpress-local"
 sed -i "s#/srv/civicpress#$PWD#" .civicrc .system-data/storage.yml
 sed -i "s#^  local:#  local:\n    aliases: [/srv/civicpress/storage]#" .system-data/storage.yml
-run civic storage:config --validate
-
-step "What is stored"
-run civic storage:usage
-run civic storage:list --folder permits --limit 5
-run civic storage:info permits/permit-0001.pdf
 
 step "What drifted: somebody lost a file, cut one short and copied one in"
 rm storage/permits/permit-0002_*.pdf
@@ -44,9 +38,3 @@ run civic storage:cleanup --dry-run --min-age 0 --fail-on-findings --silent
 
 step "Why one of them is what it is"
 run civic storage:cleanup --dry-run --min-age 0 --explain permits/scan_5f0c3a52-3c6b-4d0e-9a55-1d3c1f6f2b11.pdf
-
-step "A deployment of one's own"
-mkdir "$scratch/town" && cd "$scratch/town"
-run civic storage:init --yes
-run civic storage:folder:add plans --allowed-types pdf,dwg --max-size 50MB --description "Zoning plans"
-run civic storage:usage
