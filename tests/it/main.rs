@@ -8,6 +8,7 @@
 mod common;
 
 mod cleanup_fixture;
+mod cleanup_odd;
 mod cleanup_rules;
 mod harness;
 mod metadata;

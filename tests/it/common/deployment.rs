@@ -83,6 +83,16 @@ impl Deployment {
         self.env.storage()
     }
 
+    /// Where its files lie.
+    pub const fn env(&self) -> &TestEnv {
+        &self.env
+    }
+
+    /// The binary as a process that is not started yet.
+    pub fn process(&self) -> std::process::Command {
+        self.env.process()
+    }
+
     pub fn db(&self) -> &Connection {
         &self.db
     }
