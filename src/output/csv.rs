@@ -10,7 +10,7 @@ use super::{View, escape};
 pub(super) fn write(out: &mut dyn Write, view: &dyn View, for_terminal: bool) -> io::Result<()> {
     let mut csv = csv::Writer::from_writer(out);
     let columns = view.columns();
-    csv.write_record(columns)?;
+    csv.write_record(columns).map_err(as_io)?;
     view.items(&mut |item| {
         let fields = columns.iter().map(|column| {
             let text = field(reach(&item, column));
@@ -20,9 +20,17 @@ pub(super) fn write(out: &mut dyn Write, view: &dyn View, for_terminal: bool) ->
                 text
             }
         });
-        Ok(csv.write_record(fields)?)
+        csv.write_record(fields).map_err(as_io)
     })?;
     csv.flush()
+}
+
+/// The error of the stream itself, so that a broken pipe is known for what it is.
+fn as_io(error: csv::Error) -> io::Error {
+    match error.into_kind() {
+        csv::ErrorKind::Io(error) => error,
+        other => io::Error::other(format!("{other:?}")),
+    }
 }
 
 /// The value at `a.b`: a key with that very name, else `b` inside of `a`.

@@ -10,6 +10,8 @@ mod common;
 mod cleanup_fixture;
 mod cleanup_odd;
 mod cleanup_rules;
+mod edge;
 mod harness;
 mod metadata;
 mod providers;
+mod questions;

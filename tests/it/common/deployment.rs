@@ -24,6 +24,7 @@ pub struct Deployment {
 }
 
 /// What a command printed and how it ended.
+#[derive(Debug)]
 pub struct Run {
     pub code: i32,
     pub stdout: String,

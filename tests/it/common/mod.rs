@@ -3,6 +3,7 @@
 
 pub mod deployment;
 pub mod fake_s3;
+mod run;
 mod s3;
 mod tree;
 

@@ -1,0 +1,44 @@
+//! Plain runs of the binary on any deployment, and small changes to its records.
+
+use std::ffi::OsStr;
+
+use rusqlite::Connection;
+
+use super::TestEnv;
+use super::deployment::Run;
+
+impl Run {
+    pub fn of<A: AsRef<OsStr>>(env: &TestEnv, args: impl IntoIterator<Item = A>) -> Self {
+        let output = env.civic(args).output().unwrap();
+        Self {
+            code: output.status.code().expect("ended by no signal"),
+            stdout: String::from_utf8(output.stdout).unwrap(),
+            stderr: String::from_utf8(output.stderr).unwrap(),
+        }
+    }
+}
+
+impl TestEnv {
+    /// The database, to be changed.
+    pub fn sql(&self) -> Connection {
+        Connection::open(self.database()).unwrap()
+    }
+
+    /// Adds records without objects, in folder `public`, each of one byte.
+    pub fn add_records(&self, count: u32) {
+        let sql = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?1)
+            INSERT INTO storage_files (id, original_name, stored_filename, folder, relative_path, provider_path, size,
+                mime_type, created_at, updated_at)
+            SELECT printf('00000000-0000-4000-8000-%012d', i), 'added ' || i, 'added_' || i, 'public',
+                'public/added_' || i, '/srv/civicpress/storage/public/added_' || i, 1, 'text/plain',
+                '2026-01-01 00:00:00', '2026-01-01 00:00:00' FROM n";
+        assert_eq!(self.sql().execute(sql, [count]).unwrap(), count as usize);
+    }
+
+    /// Gives one record of the fixture another name, and tells its id.
+    pub fn rename_one(&self, name: &str) -> String {
+        let sql = "UPDATE storage_files SET original_name = ?1
+            WHERE id = (SELECT min(id) FROM storage_files WHERE folder = 'permits') RETURNING id";
+        self.sql().query_row(sql, [name], |row| row.get(0)).unwrap()
+    }
+}
