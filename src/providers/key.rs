@@ -132,3 +132,7 @@ pub fn is_reserved(key: &[u8]) -> bool {
         .iter()
         .any(|area| key.starts_with(area))
 }
+
+#[cfg(test)]
+#[path = "key_tests.rs"]
+mod tests;

@@ -54,3 +54,7 @@ impl Mapping {
         under.max_by_key(|root| root.len()).map(String::as_str)
     }
 }
+
+#[cfg(test)]
+#[path = "mapping_tests.rs"]
+mod tests;

@@ -3,6 +3,7 @@
 mod bucket;
 mod contract;
 mod faults;
+mod records;
 mod split;
 
 use std::time::Duration;
