@@ -1,0 +1,315 @@
+//! The writing side of the metadata store: runs, leases, upload intents and the steps of destructive work.
+//!
+//! One form serves crash recovery, resume, history, trash and undo: every item of destructive work is a [`Step`] of
+//! a run, written down before anything is touched and settled after. A change to `storage_files` is made in the
+//! same transaction that writes the step down, or in the one that settles it; never by itself. The trash is the
+//! settled steps whose bytes can still be brought back.
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::{FileRecord, MetadataStore, Result};
+
+/// The process that does a run. Two owners are the same process only if all three agree: a process id alone is
+/// given again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Owner {
+    pub host: String,
+    pub pid: u32,
+    /// What tells this process from a later one of the same id: boot and start time, as the system says them.
+    pub process: String,
+}
+
+/// How a run stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RunStatus {
+    /// Under way, or its process died: the owner and the last beat tell.
+    Running,
+    Done,
+    /// Some items failed.
+    Partial,
+    Failed,
+    /// Stopped by the operator, or found dead and recovered.
+    Interrupted,
+}
+
+/// A run to be written down.
+#[derive(Debug, Clone)]
+pub struct NewRun {
+    pub id: String,
+    /// `storage:delete` and the like.
+    pub operation: String,
+    /// Who asked: a user name, where one is known.
+    pub actor: Option<String>,
+    pub owner: Owner,
+    /// What was asked, as JSON, without secrets.
+    pub request: Value,
+    pub now: DateTime<Utc>,
+}
+
+/// A run as `storage:runs` shows it.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Run {
+    pub id: String,
+    pub operation: String,
+    pub status: RunStatus,
+    pub actor: Option<String>,
+    pub owner: Owner,
+    pub request: Value,
+    pub summary: Option<Value>,
+    pub started_at: DateTime<Utc>,
+    /// Last sign of life.
+    pub beat_at: DateTime<Utc>,
+    pub finished_at: Option<DateTime<Utc>>,
+}
+
+/// A provider held for destructive work by one run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lease {
+    pub provider: String,
+    pub run_id: String,
+    /// Grows with every grant: a holder that slept through its lease has an old one.
+    pub token: i64,
+    pub expires_at: DateTime<Utc>,
+}
+
+/// The answer to a request for a lease.
+#[derive(Debug, Clone, PartialEq)]
+pub enum LeaseGrant {
+    Granted(Lease),
+    /// Held by a run that is not known to be dead.
+    Held(Box<Run>),
+}
+
+/// An upload that has begun: what to undo should its process die.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UploadIntent {
+    /// The file's id, which its record will have.
+    pub file_id: String,
+    pub run_id: String,
+    pub provider: String,
+    pub key: String,
+    pub size: u64,
+    pub owner: Owner,
+    pub renewed_at: DateTime<Utc>,
+}
+
+/// A file whose bytes are there: its record, and what was seen of its content on the way.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredFile {
+    pub record: FileRecord,
+    /// Lower-case hex.
+    pub sha256: String,
+}
+
+/// What a step does to bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Action {
+    /// The object (and its sidecar) goes from `key` to `to_key` in the trash.
+    Trash,
+    /// The object goes for good.
+    Purge,
+    /// The object goes from `key` to `to_key`, both in use.
+    Move,
+    /// The object comes back from `key` in the trash to `to_key`.
+    Restore,
+    /// Only the record changes.
+    Record,
+}
+
+/// How a step stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum StepState {
+    /// Written down; the object may or may not have been touched.
+    Intended,
+    Settled,
+    /// Given up, with everything as it was before.
+    Failed,
+    /// A later run put back what this one took.
+    Undone,
+    /// Its trash was emptied: it cannot be undone any more.
+    Emptied,
+}
+
+/// What was known of an object when the step was decided; it is touched only while this still holds.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Evidence {
+    /// Bytes.
+    pub size: u64,
+    pub etag: Option<String>,
+    pub last_modified: Option<DateTime<Utc>>,
+}
+
+/// A change to `storage_files`, made by compare-and-swap on the whole row.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RecordChange {
+    Remove {
+        expected: Box<FileRecord>,
+    },
+    /// Refused where the id is taken.
+    Insert {
+        record: Box<FileRecord>,
+    },
+    Replace {
+        expected: Box<FileRecord>,
+        record: Box<FileRecord>,
+    },
+}
+
+/// A step to be written down.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewStep {
+    pub action: Action,
+    pub provider: String,
+    /// Where the object is; `None` for [`Action::Record`].
+    pub key: Option<String>,
+    pub to_key: Option<String>,
+    pub evidence: Option<Evidence>,
+    pub file_id: Option<String>,
+    /// The row before; what undo puts back.
+    pub before: Option<FileRecord>,
+    /// The row after, where it changes rather than goes.
+    pub after: Option<FileRecord>,
+    /// Made in the transaction that writes the step down.
+    pub change: Option<RecordChange>,
+    /// The step of an earlier run that this one undoes: (run, number).
+    pub undoes: Option<(String, u64)>,
+}
+
+/// A step as it stands.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Step {
+    pub run_id: String,
+    /// From 1, in the order they were written down.
+    pub number: u64,
+    pub action: Action,
+    pub state: StepState,
+    pub provider: String,
+    pub key: Option<String>,
+    pub to_key: Option<String>,
+    pub evidence: Option<Evidence>,
+    pub file_id: Option<String>,
+    pub before: Option<FileRecord>,
+    pub after: Option<FileRecord>,
+    pub undoes: Option<(String, u64)>,
+    /// Why it failed.
+    pub error: Option<String>,
+    pub changed_at: DateTime<Utc>,
+}
+
+/// What became of a step that was to be written down.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Intended {
+    /// Its number; its record change is made.
+    Written(u64),
+    /// The row is not what was expected (or not there): nothing was written.
+    Conflict,
+}
+
+/// How a step ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settlement {
+    pub number: u64,
+    pub state: StepState,
+    pub error: Option<String>,
+    /// Made in the same transaction; a conflict leaves the step as it was.
+    pub change: Option<RecordChange>,
+}
+
+/// Which steps to read, ordered by run and number.
+#[derive(Debug, Clone, Default)]
+pub struct StepQuery {
+    pub run_id: Option<String>,
+    pub file_id: Option<String>,
+    pub provider: Option<String>,
+    pub states: Vec<StepState>,
+    pub actions: Vec<Action>,
+    /// Steps after this (run, number), for reading page by page.
+    pub after: Option<(String, u64)>,
+    pub limit: u64,
+}
+
+/// Writes. Opening one makes the `civic_storage_*` tables where they are missing. Every method is one transaction
+/// (`BEGIN IMMEDIATE`, durable when it returns), short, and safe to repeat after an error; concurrent calls are
+/// grouped into one commit. Dropping a future does not undo what was already sent to the writer.
+#[async_trait]
+pub trait JournalStore: MetadataStore {
+    async fn begin_run(&self, run: &NewRun) -> Result<()>;
+
+    /// A sign of life: renews the run, its intents and its leases. `false` where one of its leases is lost.
+    async fn beat(&self, run_id: &str, now: DateTime<Utc>) -> Result<bool>;
+
+    /// Ends the run and gives its leases back.
+    async fn finish_run(
+        &self,
+        run_id: &str,
+        status: RunStatus,
+        summary: &Value,
+        now: DateTime<Utc>,
+    ) -> Result<()>;
+
+    async fn run(&self, run_id: &str) -> Result<Option<Run>>;
+
+    /// Newest first.
+    async fn runs(&self, limit: u64) -> Result<Vec<Run>>;
+
+    /// Runs that stand as [`RunStatus::Running`], dead or not: the caller judges their owners.
+    async fn unfinished_runs(&self) -> Result<Vec<Run>>;
+
+    /// Takes the provider for a run. A lease that has expired, or whose run is in `dead`, is taken over.
+    async fn acquire_lease(
+        &self,
+        run_id: &str,
+        provider: &str,
+        dead: &[String],
+        now: DateTime<Utc>,
+    ) -> Result<LeaseGrant>;
+
+    /// Whether the lease is still this run's; asked before each batch of deletions.
+    async fn holds_lease(&self, lease: &Lease, now: DateTime<Utc>) -> Result<bool>;
+
+    async fn intend_uploads(&self, intents: &[UploadIntent]) -> Result<()>;
+
+    /// Inserts records and checksums and removes their intents. A file whose intent is gone (somebody recovered it)
+    /// or whose id is taken is refused: the ids of those come back, the others are committed.
+    async fn commit_uploads(&self, files: &[StoredFile]) -> Result<Vec<String>>;
+
+    /// Removes intents whose uploads left nothing behind.
+    async fn withdraw_intents(&self, file_ids: &[String]) -> Result<()>;
+
+    async fn intents(&self) -> Result<Vec<UploadIntent>>;
+
+    /// Hex SHA-256 of a file's content, where it is known.
+    async fn checksum(&self, file_id: &str) -> Result<Option<String>>;
+
+    /// One answer per step, in order. Fails as a whole where the run's lease on a step's provider is lost.
+    async fn intend_steps(
+        &self,
+        run_id: &str,
+        steps: &[NewStep],
+        now: DateTime<Utc>,
+    ) -> Result<Vec<Intended>>;
+
+    /// One answer per settlement: whether it was made. A settlement that undoes another run's step marks that one
+    /// [`StepState::Undone`] in the same transaction.
+    async fn settle_steps(
+        &self,
+        run_id: &str,
+        settlements: &[Settlement],
+        now: DateTime<Utc>,
+    ) -> Result<Vec<bool>>;
+
+    async fn steps(&self, query: &StepQuery) -> Result<Vec<Step>>;
+
+    /// The installation's id, made at the first call; what the ownership marker names.
+    async fn installation(&self) -> Result<String>;
+}
