@@ -10,7 +10,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressState, ProgressStyle};
 use serde_json::json;
 
 use super::printer::to_stderr;
@@ -212,6 +212,8 @@ impl Display {
         if let Some(bar) = &self.bar {
             bar.finish_and_clear();
         } else if self.mode == ProgressMode::Json {
+            // Nothing is current any more, and the name kept is not the last one.
+            lock(&seen.current).clear();
             self.show(seen);
         }
     }
@@ -254,13 +256,16 @@ fn percentage(completed: u64, total: Option<u64>) -> Option<u64> {
 
 fn bar(what: &str, total: Option<u64>) -> ProgressBar {
     let template = if total.is_some() {
-        "{msg} [{bar:24}] {human_pos}/{human_len}  {per_sec}  ETA {eta}"
+        "{msg} [{bar:24}] {human_pos}/{human_len}  {rate}  ETA {eta}"
     } else {
-        "{spinner} {msg} {human_pos}  {per_sec}  {elapsed}"
+        "{spinner} {msg} {human_pos}  {rate}  {elapsed}"
     };
     let bar = total.map_or_else(ProgressBar::new_spinner, ProgressBar::new);
     if let Ok(style) = ProgressStyle::with_template(template) {
-        bar.set_style(style.progress_chars("=> "));
+        let rate = |state: &ProgressState, out: &mut dyn fmt::Write| {
+            let _ = write!(out, "{:.0}/s", state.per_sec());
+        };
+        bar.set_style(style.progress_chars("=> ").with_key("rate", rate));
     }
     bar.with_message(what.to_owned())
 }
