@@ -47,11 +47,22 @@ pub enum WriteError {
 }
 
 impl Edit {
+    /// `KEY=VALUE` updates as `--update` takes them, on paper.
+    ///
+    /// # Errors
+    /// Where one is not of that form, cannot be made, or leads to a configuration with problems or an unknown key; and
+    /// where one is a credential in clear text, since command lines are not private.
+    pub fn updates(request: &LoadRequest, updates: &[String]) -> Result<Self, ConfigError> {
+        let parsed: Result<Vec<Change>, String> = updates.iter().map(|update| parse_update(update)).collect();
+        let changes = parsed.map_err(|reason| ConfigError::at_flag(format!("--update: {reason}")))?;
+        Self::plan(request, changes)
+    }
+
     /// Makes the changes on paper. Keys may be named as [`load`](super::load) reads them or as they are written.
     ///
     /// # Errors
     /// Where a change cannot be made, or leads to a configuration with problems, or to an unknown key.
-    pub fn plan(request: &LoadRequest, changes: Vec<Change>) -> Result<Self, ConfigError> {
+    pub(super) fn plan(request: &LoadRequest, changes: Vec<Change>) -> Result<Self, ConfigError> {
         let located = locate::locate(request)?;
         let file = located.config_file;
         let before = read(&file)?;
@@ -232,7 +243,7 @@ fn gather(value: &Value, secret: bool, found: &mut Vec<String>) {
 ///
 /// # Errors
 /// What is wrong with it, as a sentence; a credential in clear text is refused, since command lines are not private.
-pub fn parse_update(text: &str) -> Result<Change, String> {
+fn parse_update(text: &str) -> Result<Change, String> {
     let (key, value) = split_update(text).ok_or_else(|| "must be KEY=VALUE".to_owned())?;
     let path = KeyPath::parse(key)
         .ok_or_else(|| format!("`{key}` is not a dotted key like global.max_file_size"))?;
@@ -295,12 +306,9 @@ mod tests {
     }
 
     fn plan(town: &Town, updates: &[&str]) -> Result<Edit, String> {
-        let changes = updates
-            .iter()
-            .map(|update| parse_update(update))
-            .collect::<Result<_, _>>()?;
+        let updates: Vec<String> = updates.iter().map(|update| (*update).to_owned()).collect();
         let here = format!("{}: ", town.file.display());
-        Edit::plan(&town.request, changes).map_err(|error| {
+        Edit::updates(&town.request, &updates).map_err(|error| {
             error
                 .to_string()
                 .replace(&here, "")
@@ -368,8 +376,11 @@ mod tests {
                 "global.max_file_sise=1MB",
                 "storage.yml:17: global.max_file_sise: is not a known key; the nearest is `max_file_size`",
             ),
-            ("nonsense", "must be KEY=VALUE"),
-            ("a..b=1", "`a..b` is not a dotted key like global.max_file_size"),
+            ("nonsense", "--update: must be KEY=VALUE"),
+            (
+                "a..b=1",
+                "--update: `a..b` is not a dotted key like global.max_file_size",
+            ),
         ] {
             assert_eq!(plan(&town, &[update]).unwrap_err(), reason);
         }

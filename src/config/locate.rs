@@ -11,7 +11,7 @@ use super::error::{ConfigError, Problem};
 use super::{LoadRequest, yaml};
 
 /// Name of the directory that CivicPress keeps its own data in.
-const SYSTEM_DATA_DIR: &str = ".system-data";
+pub const SYSTEM_DATA_DIR: &str = ".system-data";
 const CONFIG_NAME: &str = "storage.yml";
 const CIVICRC: &str = ".civicrc";
 const DATABASE_NAME: &str = "civic.db";
@@ -93,6 +93,15 @@ pub fn locate(request: &LoadRequest) -> Result<Located, ConfigError> {
         .or_else(|| Some(config_file.as_ref()?.parent()?.to_owned()))
         .unwrap_or_else(|| absolute(Path::new("."), &request.cwd));
     let config_file = config_file.unwrap_or_else(|| found_config(&system_data, &request.cwd));
+    with_database(request, system_data, config_file)
+}
+
+fn with_database(
+    request: &LoadRequest,
+    system_data: PathBuf,
+    config_file: PathBuf,
+) -> Result<Located, ConfigError> {
+    let env = Env::new(&request.env);
     let rc = Civicrc::beside(&system_data);
     let (database, database_from) = database(request, env, &system_data, &rc)?;
     Ok(Located {
@@ -102,6 +111,25 @@ pub fn locate(request: &LoadRequest) -> Result<Located, ConfigError> {
         database,
         database_from,
     })
+}
+
+/// Where `storage:init` writes: as [`locate`] finds it, but nothing has to be there yet.
+///
+/// # Errors
+/// As [`locate`].
+pub fn locate_new(request: &LoadRequest) -> Result<Located, ConfigError> {
+    let env = Env::new(&request.env);
+    let named = |flag: Option<&PathBuf>, variable| {
+        let path = flag
+            .map(PathBuf::as_path)
+            .or_else(|| env.get(variable).map(Path::new))?;
+        Some(absolute(path, &request.cwd))
+    };
+    let system_data = named(request.system_data.as_ref(), env::SYSTEM_DATA)
+        .unwrap_or_else(|| absolute(Path::new(SYSTEM_DATA_DIR), &request.cwd));
+    let config_file = named(request.config_file.as_ref(), env::CONFIG_FILE)
+        .unwrap_or_else(|| system_data.join(CONFIG_NAME));
+    with_database(request, system_data, config_file)
 }
 
 /// `path` from `base`, without `.`, `..`, `//` or a final `/`; nothing on disk is looked at.

@@ -11,6 +11,7 @@ mod defaults;
 mod edit;
 mod env;
 mod error;
+mod folders;
 mod lifecycle;
 mod locate;
 mod model;
@@ -20,6 +21,7 @@ mod raw;
 mod report;
 mod schema;
 mod show;
+mod starter;
 #[cfg(test)]
 mod tests;
 mod units;
@@ -31,21 +33,21 @@ use std::path::{Path, PathBuf};
 
 pub use build::folder_name;
 pub use check::{access_name, root_text};
-pub use edit::{Edit, WriteError, parse_update};
+pub use edit::{Edit, WriteError};
 pub use error::{ConfigError, Problem, Warning};
+pub use folders::{FolderFields, add_folder, remove_folder, update_folder};
 pub use locate::{DatabaseUrl, Located, absolute};
 pub use model::*;
 pub use path::{KeyPath, Step};
 pub use report::nearest;
 pub use schema::schema;
 pub use show::{Origin, Setting, settings};
+pub use starter::{NewProvider, Starter, starter};
 pub use units::{parse_duration, parse_size, spell_duration, spell_size};
 
 use arrange::Arranged;
 use build::Context;
 use env::Env;
-pub use yaml::{Change, Mapping as YamlMapping, Value as YamlValue};
-
 use report::{Report, Source};
 
 /// What was asked for by flags, and the surroundings it was asked in.
