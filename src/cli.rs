@@ -16,6 +16,9 @@ use crate::Context;
 use crate::commands;
 use crate::commands::cleanup::CleanupArgs;
 use crate::commands::completions::CompletionsArgs;
+use crate::commands::config::ConfigArgs;
+use crate::commands::folder::{FolderAddArgs, FolderRemoveArgs, FolderUpdateArgs};
+use crate::commands::init::InitArgs;
 use crate::commands::man::ManArgs;
 use crate::error::{Exit, Failure};
 use crate::output::{ColorChoice, Format, LogFormat, Outcome, Printer, PrinterSettings};
@@ -135,6 +138,16 @@ pub enum Command {
     Info(commands::info::InfoArgs),
     #[command(name = "storage:cleanup")]
     Cleanup(CleanupArgs),
+    #[command(name = "storage:config")]
+    Config(ConfigArgs),
+    #[command(name = "storage:init")]
+    Init(InitArgs),
+    #[command(name = "storage:folder:add")]
+    FolderAdd(FolderAddArgs),
+    #[command(name = "storage:folder:update")]
+    FolderUpdate(FolderUpdateArgs),
+    #[command(name = "storage:folder:remove")]
+    FolderRemove(FolderRemoveArgs),
     Completions(CompletionsArgs),
     Man(ManArgs),
 }
@@ -146,6 +159,11 @@ impl Command {
             Self::List(args) => context.block_on(commands::list::run(context, args)),
             Self::Info(args) => context.block_on(commands::info::run(context, args)),
             Self::Cleanup(args) => commands::cleanup::run(context, &args),
+            Self::Config(args) => commands::config::run(context, &args),
+            Self::Init(args) => commands::init::run(context, args),
+            Self::FolderAdd(args) => commands::folder::add(context, args),
+            Self::FolderUpdate(args) => commands::folder::update(context, args),
+            Self::FolderRemove(args) => commands::folder::remove(context, args),
             Self::Completions(args) => Ok(commands::completions::run(&Cli::command(), &args)),
             Self::Man(args) => commands::man::run(&Cli::command(), &args),
         }

@@ -7,7 +7,7 @@
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::config::{self, ConfigError, Problem};
+use crate::config::{self, ConfigError, Problem, WriteError};
 use crate::engine::cleanup::ScanError;
 use crate::metadata::MetadataError;
 use crate::providers::ProviderError;
@@ -154,6 +154,8 @@ pub enum RoomError {
     #[error(transparent)]
     Config(#[from] ConfigError),
     #[error(transparent)]
+    ConfigWrite(#[from] WriteError),
+    #[error(transparent)]
     Metadata(#[from] MetadataError),
     #[error(transparent)]
     Provider(#[from] ProviderError),
@@ -170,6 +172,7 @@ where
         let message = error.to_string();
         match error {
             RoomError::Config(error) => configuration(error, message),
+            RoomError::ConfigWrite(error) => unwritten_config(&error, message),
             RoomError::Metadata(error) => metadata(error, &message),
             RoomError::Provider(error) => provider(error, message),
             RoomError::Scan(error) => scan(error, message),
@@ -183,6 +186,14 @@ fn configuration(error: ConfigError, message: String) -> Failure {
     match error.hint {
         Some(hint) => failure.hint(hint),
         None => failure,
+    }
+}
+
+fn unwritten_config(error: &WriteError, message: String) -> Failure {
+    let failure = Failure::new(Exit::Failed, Code::Error, message);
+    match error {
+        WriteError::Changed { .. } => failure.retryable().hint("look at it and run the command again"),
+        WriteError::Failed { .. } => failure,
     }
 }
 

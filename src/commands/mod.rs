@@ -1,12 +1,17 @@
 //! One file per command: typed arguments become a plain request, the engine answers, a view renders. No command
 //! prints, and none knows another.
 
+mod ask;
+mod edited;
 mod shared;
 mod text;
 
 pub mod cleanup;
 pub mod completions;
+pub mod config;
+pub mod folder;
 pub mod info;
+pub mod init;
 pub mod list;
 pub mod man;
 pub mod usage;

@@ -12,7 +12,7 @@ use super::model::{
     AzureConfig, Config, Folder, GcsConfig, Global, LifecycleAction, LifecycleMatch, LifecyclePolicy,
     ProviderConfig, ProviderKind, S3Config,
 };
-use super::path::KeyPath;
+use super::path::{KeyPath, Step};
 use super::units::{spell_duration, spell_size};
 use super::{Loaded, Origins};
 
@@ -58,19 +58,8 @@ impl Origins {
         }
         let document = &self.source.document;
         let written = self.source.written(key);
-        // A credential may stand in the file under the name of the file that holds it.
-        let candidates = [
-            Some(written.clone()),
-            written
-                .parent()
-                .zip(last(&written))
-                .map(|(p, l)| p.key(&format!("{l}_file"))),
-        ];
-        match candidates
-            .into_iter()
-            .flatten()
-            .find_map(|key| document.line_of(&key))
-        {
+        let line = candidates(&written).iter().find_map(|key| document.line_of(key));
+        match line {
             Some(line) => Origin::File {
                 file: self.source.file.clone(),
                 line,
@@ -80,11 +69,14 @@ impl Origins {
     }
 }
 
-fn last(path: &KeyPath) -> Option<&str> {
-    match path.steps().last()? {
-        super::Step::Key(key) => Some(key),
-        super::Step::Item(_) => None,
+/// Where a value may be written: at its key, as the name of the file that holds it, or among the credentials.
+fn candidates(written: &KeyPath) -> Vec<KeyPath> {
+    let mut keys = vec![written.clone()];
+    if let (Some(parent), Some(Step::Key(key))) = (written.parent(), written.steps().last()) {
+        keys.push(parent.key(&format!("{key}_file")));
+        keys.push(parent.key("credentials").key(key));
     }
+    keys
 }
 
 /// Everything, in the order of `storage.yml.example`.

@@ -74,6 +74,12 @@ impl Printer {
         }
     }
 
+    /// Shows text on stderr that a question is about to be asked of, each line as it may reach a terminal.
+    pub fn tell(&self, text: &str) {
+        let lines = text.lines().map(|line| format!("{}\n", escape(line)));
+        to_stderr(&lines.collect::<String>());
+    }
+
     /// Prints text that is an answer by itself: help, a version, a script.
     #[must_use]
     pub fn text(&self, text: &str) -> Exit {

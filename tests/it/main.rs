@@ -10,6 +10,7 @@ mod common;
 mod cleanup_fixture;
 mod cleanup_odd;
 mod cleanup_rules;
+mod config;
 mod edge;
 mod harness;
 mod metadata;

@@ -1,9 +1,10 @@
 //! `storage_files` in SQLite, read beside CivicPress, which may be writing, and changed by not a byte: not the database,
 //! not its `-wal` or `-shm`, not the directory (see `session` for how).
 //!
-//! Nothing here writes. Questions run on blocking threads with a connection from a small pool; a scan has one to itself.
+//! Nothing here writes, but for [`create`], which makes a database where there is none. Questions run on blocking threads with a connection from a small pool; a scan has one to itself.
 
 mod cancel;
+mod create;
 mod filter;
 mod functions;
 mod handles;
@@ -25,6 +26,7 @@ use rusqlite::Connection;
 use tokio::sync::Semaphore;
 
 use self::cancel::Cancel;
+pub use self::create::create;
 use self::session::Session;
 use self::trouble::Trouble;
 use super::{

@@ -1,0 +1,315 @@
+//! `storage:init`: a first `storage.yml` and database. Asks at a terminal, takes flags anywhere, overwrites nothing.
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use clap::{Args, ValueEnum};
+use serde_json::{Value, json};
+
+use super::ask;
+use crate::Context;
+use crate::config::{self, DatabaseUrl, NewProvider, Starter};
+use crate::error::{Code, Exit, Failure};
+use crate::metadata::sqlite;
+use crate::output::{Human, Outcome, View};
+
+/// Makes a first storage.yml and the database
+///
+/// Asks where files shall be kept, unless flags say so; without a terminal and without flags that is a directory
+/// `storage` beside the system-data directory. Overwrites nothing. Writes no secrets: it names the environment variables
+/// for them instead.
+#[derive(Debug, Args)]
+pub struct InitArgs {
+    /// Where files are kept
+    #[arg(long, value_name = "TYPE", value_enum)]
+    provider_type: Option<ProviderType>,
+    /// local: the directory
+    #[arg(long, value_name = "DIR")]
+    path: Option<PathBuf>,
+    /// s3: the bucket
+    #[arg(long, value_name = "NAME")]
+    bucket: Option<String>,
+    /// s3: the region
+    #[arg(long, value_name = "REGION")]
+    region: Option<String>,
+    /// s3: the service's URL, where it is not AWS
+    #[arg(long, value_name = "URL")]
+    endpoint: Option<String>,
+    /// s3: what every key begins with
+    #[arg(long, value_name = "PREFIX")]
+    prefix: Option<String>,
+    /// Show what would be made
+    #[arg(long)]
+    dry_run: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum ProviderType {
+    Local,
+    S3,
+}
+
+/// Writes `storage.yml`, the database and the root of a local provider.
+///
+/// # Errors
+/// Where a `storage.yml` is there already, flags do not fit together, or something cannot be written. What was made by
+/// then stays; nothing that was there is changed.
+pub fn run(context: &Context, args: InitArgs) -> Result<Outcome, Failure> {
+    let request = context.load_request()?;
+    let dry_run = args.dry_run;
+    let starter = config::starter(&request, &provider(context, args)?)?;
+    refuse_to_overwrite(&starter.config_file)?;
+    let DatabaseUrl::Sqlite(database) = &starter.database else {
+        let message = format!(
+            "storage:init makes SQLite databases only, and {} is none",
+            starter.database
+        );
+        return Err(Failure::usage(message));
+    };
+    let steps = steps(&starter, database)?;
+    if !dry_run {
+        for step in steps.iter().filter(|step| !step.exists) {
+            step.make(&starter)?;
+        }
+    }
+    let made = Made {
+        starter,
+        steps,
+        dry_run,
+    };
+    Ok(Outcome::done(made))
+}
+
+fn provider(context: &Context, args: InitArgs) -> Result<NewProvider, Failure> {
+    let s3_flags = [&args.bucket, &args.region, &args.endpoint, &args.prefix];
+    let s3_flag = s3_flags.iter().any(|flag| flag.is_some());
+    let kind = match args.provider_type {
+        Some(kind) => kind,
+        None if s3_flag => ProviderType::S3,
+        None if args.path.is_some() || context.global().yes || !ask::somebody() => ProviderType::Local,
+        None => return asked(),
+    };
+    match kind {
+        ProviderType::Local if s3_flag => Err(Failure::usage(
+            "--bucket, --region, --endpoint and --prefix belong to --provider-type s3",
+        )),
+        ProviderType::Local => Ok(NewProvider::Local { path: args.path }),
+        ProviderType::S3 if args.path.is_some() => {
+            Err(Failure::usage("--path belongs to --provider-type local"))
+        }
+        ProviderType::S3 => Ok(NewProvider::S3 {
+            bucket: args
+                .bucket
+                .ok_or_else(|| Failure::usage("--provider-type s3 needs --bucket"))?,
+            region: args.region,
+            endpoint: args.endpoint,
+            prefix: args.prefix,
+        }),
+    }
+}
+
+fn asked() -> Result<NewProvider, Failure> {
+    let some = |answer: String| Some(answer).filter(|answer| !answer.is_empty());
+    loop {
+        match ask::line(
+            "Keep files in a local directory or in an S3 bucket (local, s3)",
+            "local",
+        )?
+        .as_str()
+        {
+            "local" => {
+                let path = some(ask::line(
+                    "Directory (empty for `storage` beside the system data)",
+                    "",
+                )?);
+                return Ok(NewProvider::Local {
+                    path: path.map(PathBuf::from),
+                });
+            }
+            "s3" => {
+                return Ok(NewProvider::S3 {
+                    bucket: ask::line("Bucket", "")?,
+                    region: some(ask::line("Region", "us-east-1")?),
+                    endpoint: some(ask::line("Endpoint, as https://host:port (empty for AWS)", "")?),
+                    prefix: some(ask::line("Prefix of every key (may be empty)", "")?),
+                });
+            }
+            _ => {}
+        }
+    }
+}
+
+/// A symlink to nowhere counts as something that is there.
+fn refuse_to_overwrite(file: &Path) -> Result<(), Failure> {
+    if fs::symlink_metadata(file).is_err() {
+        return Ok(());
+    }
+    let message = format!(
+        "{} is there already, and storage:init overwrites nothing",
+        file.display()
+    );
+    let failure =
+        Failure::new(Exit::Refused, Code::Refused, message).detail("file", file.display().to_string());
+    Err(failure.hint("change it with `civic storage:config --update`, or name another file with --config"))
+}
+
+/// Something that an installation needs.
+struct Step {
+    what: &'static str,
+    path: PathBuf,
+    exists: bool,
+}
+
+/// In the order they are made: the file that says that all is there comes last.
+fn steps(starter: &Starter, database: &Path) -> Result<Vec<Step>, Failure> {
+    let step = |what, path: &Path| Step {
+        what,
+        path: path.to_owned(),
+        exists: path.exists(),
+    };
+    let mut steps = vec![step("directory", &starter.system_data)];
+    steps.extend(starter.root.as_deref().map(|root| step("directory", root)));
+    steps.push(step("database", database));
+    steps.push(step("configuration", &starter.config_file));
+    if database.exists() {
+        // One that could not be used later is better refused now.
+        sqlite::SqliteStore::open(database)?;
+    }
+    Ok(steps)
+}
+
+impl Step {
+    fn make(&self, starter: &Starter) -> Result<(), Failure> {
+        let failed = |error: io::Error| {
+            let message = format!("{} cannot be made: {error}", self.path.display());
+            Failure::new(Exit::Failed, Code::Error, message).detail("path", self.path.display().to_string())
+        };
+        if let Some(parent) = self.path.parent() {
+            make_dir(parent).map_err(failed)?;
+        }
+        match self.what {
+            "directory" => make_dir(&self.path).map_err(failed),
+            "database" => {
+                sqlite::create(&self.path)?;
+                adopt(&self.path).map_err(failed)
+            }
+            _ => self.write(&starter.text).map_err(failed),
+        }
+    }
+
+    fn write(&self, text: &str) -> io::Result<()> {
+        let mut file = File::create_new(&self.path)?;
+        file.write_all(text.as_bytes())?;
+        file.sync_all()?;
+        adopt(&self.path)
+    }
+}
+
+fn make_dir(path: &Path) -> io::Result<()> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    if let Some(parent) = path.parent() {
+        make_dir(parent)?;
+    }
+    fs::create_dir(path)?;
+    adopt(path)
+}
+
+/// What root makes belongs to the owner of the directory around it, or CivicPress could not use it.
+fn adopt(path: &Path) -> io::Result<()> {
+    let Some(parent) = path.parent() else {
+        return Ok(());
+    };
+    let (around, own) = (fs::metadata(parent)?, fs::metadata(path)?);
+    let differs = (around.uid(), around.gid()) != (own.uid(), own.gid());
+    if differs && rustix::process::geteuid().is_root() {
+        std::os::unix::fs::chown(path, Some(around.uid()), Some(around.gid()))?;
+    }
+    Ok(())
+}
+
+struct Made {
+    starter: Starter,
+    steps: Vec<Step>,
+    dry_run: bool,
+}
+
+impl Made {
+    fn paths(&self, exists: bool) -> Vec<&PathBuf> {
+        self.steps
+            .iter()
+            .filter(|step| step.exists == exists)
+            .map(|step| &step.path)
+            .collect()
+    }
+}
+
+impl View for Made {
+    fn operation(&self) -> &'static str {
+        "storage:init"
+    }
+
+    fn message(&self) -> String {
+        let file = self.starter.config_file.display();
+        if self.dry_run {
+            format!("dry run: {file} would be made")
+        } else {
+            format!("{file} made")
+        }
+    }
+
+    fn json(&self, out: &mut dyn Write) -> serde_json::Result<()> {
+        serde_json::to_writer(out, &self.summary())
+    }
+
+    fn items(&self, emit: &mut dyn FnMut(Value) -> io::Result<()>) -> io::Result<()> {
+        self.steps
+            .iter()
+            .map(|step| json!({ "what": step.what, "path": step.path, "existed": step.exists }))
+            .try_for_each(emit)
+    }
+
+    fn summary(&self) -> Value {
+        json!({
+            "configFile": self.starter.config_file,
+            "database": self.starter.database.to_string(),
+            "created": self.paths(false),
+            "kept": self.paths(true),
+            "environment": self.starter.variables,
+            "dryRun": self.dry_run,
+        })
+    }
+
+    fn columns(&self) -> &'static [&'static str] {
+        &["what", "path", "existed"]
+    }
+
+    fn table(&self, out: &mut Human<'_>) -> io::Result<()> {
+        for step in &self.steps {
+            let said = match (step.exists, self.dry_run) {
+                (true, _) => "kept     ",
+                (false, true) => "would add",
+                (false, false) => "added    ",
+            };
+            let line = format!("{said}  {} {}", step.what, step.path.display());
+            out.line(&Human::name(&line))?;
+        }
+        if self.dry_run {
+            out.line("")?;
+            for line in self.starter.text.lines() {
+                out.line(&Human::name(line))?;
+            }
+        }
+        if !self.starter.variables.is_empty() {
+            out.line("")?;
+            out.line("Set the credentials in the environment; they are not written to the file:")?;
+            for name in &self.starter.variables {
+                out.line(&format!("  {name}"))?;
+            }
+        }
+        Ok(())
+    }
+}
