@@ -15,8 +15,12 @@ tar --extract --gzip --no-same-owner --file tests/fixtures/civicpress-local.tar.
 step() { printf '\n# %s\n' "$1"; }
 # run COMMAND...: shows it as it would be typed, then what it says, and its exit code where that is not 0.
 run() {
-    local code=0
-    printf '$ %s\n' "$*"
+    local code=0 word line='$'
+    for word in "$@"; do
+        case $word in *' '*) word="\"$word\"" ;; esac
+        line+=" $word"
+    done
+    printf '%s\n' "$line"
     "$@" || code=$?
     [ "$code" -eq 0 ] || printf '(exit code %s)\n' "$code"
 }
@@ -25,11 +29,18 @@ step "A deployment that CivicPress made, moved here: storage.yml and .civicrc ge
 cd "$scratch/civicpress-local"
 sed -i "s#/srv/civicpress#$PWD#" .civicrc .system-data/storage.yml
 sed -i "s#^  local:#  local:\n    aliases: [/srv/civicpress/storage]#" .system-data/storage.yml
+run civic storage:config --validate
+
+step "What is stored"
+run civic storage:usage
+run civic storage:list --folder permits --limit 5
+run civic storage:info permits/permit-0001.pdf
 
 step "What drifted: somebody lost a file, cut one short and copied one in"
 rm storage/permits/permit-0002_*.pdf
 truncate --size 100 storage/permits/permit-0001_*.pdf
 echo "not from here" >storage/permits/scan_5f0c3a52-3c6b-4d0e-9a55-1d3c1f6f2b11.pdf
+touch --date "2026-11-20 10:00" storage/permits/scan_* storage/permits/permit-0001_*.pdf
 run civic storage:cleanup --dry-run --min-age 0
 
 step "The same for scripts"
@@ -38,3 +49,13 @@ run civic storage:cleanup --dry-run --min-age 0 --fail-on-findings --silent
 
 step "Why one of them is what it is"
 run civic storage:cleanup --dry-run --min-age 0 --explain permits/scan_5f0c3a52-3c6b-4d0e-9a55-1d3c1f6f2b11.pdf
+
+step "A folder that holds files is not removed"
+run civic storage:folder:remove permits
+
+step "A deployment of one's own"
+mkdir "$scratch/town" && cd "$scratch/town"
+run civic storage:init --yes
+run civic storage:folder:add plans --allowed-types pdf,dwg --max-size 50MB --description "Zoning plans"
+run civic storage:config --update global.max_file_size=250MB --dry-run
+run civic storage:usage
