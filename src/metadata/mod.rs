@@ -3,6 +3,8 @@
 //! One trait, so that SQLite and PostgreSQL give the same answers. Nothing here knows providers; roots come in
 //! as text. `storage_files` itself is never altered.
 
+#[cfg(test)]
+mod contract;
 pub mod journal;
 pub mod sqlite;
 mod stamp;

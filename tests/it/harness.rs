@@ -9,7 +9,7 @@ use crate::common::TestEnv;
 #[test]
 fn the_fixture_is_the_deployment_that_civicpress_made() {
     let env = TestEnv::fixture();
-    assert_eq!(env.tree().len(), 152, "files and directories, the -shm left out");
+    assert_eq!(env.tree().len(), 153, "files and directories");
     let photo = fs::read_dir(env.storage().join("public"))
         .unwrap()
         .find_map(|entry| {

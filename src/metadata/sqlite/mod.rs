@@ -14,6 +14,8 @@ mod scan;
 mod schema;
 mod session;
 mod situation;
+#[cfg(test)]
+mod tests;
 mod trouble;
 
 use std::collections::HashSet;
@@ -22,7 +24,6 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
-use rusqlite::Connection;
 use tokio::sync::Semaphore;
 
 use self::cancel::Cancel;
@@ -69,7 +70,7 @@ impl SqliteStore {
     async fn ask<T, Q>(&self, question: Q) -> Result<T>
     where
         T: Send + 'static,
-        Q: Fn(&Connection) -> Result<T, Trouble> + Send + 'static,
+        Q: Fn(&Session) -> Result<T, Trouble> + Send + 'static,
     {
         let pool = Arc::clone(&self.pool);
         let turn = Arc::clone(&pool.turns).acquire_owned().await;
@@ -102,7 +103,7 @@ struct Pool {
 
 impl Pool {
     /// Asks, and once more where the database changed under a reading without locks.
-    fn answer<T>(&self, cancel: &Cancel, question: impl Fn(&Connection) -> Result<T, Trouble>) -> Result<T> {
+    fn answer<T>(&self, cancel: &Cancel, question: impl Fn(&Session) -> Result<T, Trouble>) -> Result<T> {
         for _ in 0..2 {
             let session = self.session()?;
             let Some(answer) = cancel.watch(session.connection(), || session.read(&question)) else {
@@ -143,24 +144,25 @@ impl Pool {
 impl MetadataStore for SqliteStore {
     async fn get(&self, id: &str) -> Result<Option<FileRecord>> {
         let id = id.to_owned();
-        self.ask(move |connection| queries::get(connection, &id)).await
+        self.ask(move |session| queries::get(session.connection(), &id))
+            .await
     }
 
     async fn find_by_name(&self, folder: &str, name: &str) -> Result<Vec<FileRecord>> {
         let (folder, name) = (folder.to_owned(), name.to_owned());
-        self.ask(move |connection| queries::find_by_name(connection, &folder, &name))
+        self.ask(move |session| queries::find_by_name(session.connection(), &folder, &name))
             .await
     }
 
     async fn list(&self, query: &ListQuery) -> Result<RecordPage> {
         let query = query.clone();
-        self.ask(move |connection| queries::list(connection, &query))
+        self.ask(move |session| queries::list(session.connection(), &query))
             .await
     }
 
     async fn usage(&self, providers: &[ProviderRoots]) -> Result<Vec<UsageRow>> {
         let providers = providers.to_vec();
-        self.ask(move |connection| queries::usage(connection, &providers))
+        self.ask(move |session| queries::usage(session.connection(), &providers))
             .await
     }
 
@@ -170,7 +172,7 @@ impl MetadataStore for SqliteStore {
         folder: Option<&str>,
     ) -> Result<Vec<(String, u64, u64)>> {
         let folder = folder.map(str::to_owned);
-        self.ask(move |connection| queries::usage_by(connection, dimension, folder.as_deref()))
+        self.ask(move |session| queries::usage_by(session.connection(), dimension, folder.as_deref()))
             .await
     }
 
@@ -180,23 +182,22 @@ impl MetadataStore for SqliteStore {
 
     async fn known_ids(&self, ids: &[String]) -> Result<HashSet<String>> {
         let ids = ids.to_vec();
-        self.ask(move |connection| queries::known_ids(connection, &ids))
-            .await
+        self.ask(move |session| queries::known_ids(session, &ids)).await
     }
 
     async fn folders(&self) -> Result<HashSet<String>> {
-        self.ask(queries::folders).await
+        self.ask(|session| queries::folders(session.connection())).await
     }
 
     async fn count_in_folder(&self, folder: &str) -> Result<u64> {
         let folder = folder.to_owned();
-        self.ask(move |connection| queries::count_in_folder(connection, &folder))
+        self.ask(move |session| queries::count_in_folder(session.connection(), &folder))
             .await
     }
 
     async fn sample_paths(&self, root: &str, limit: u64) -> Result<Vec<String>> {
         let root = root.to_owned();
-        self.ask(move |connection| queries::sample_paths(connection, &root, limit))
+        self.ask(move |session| queries::sample_paths(session.connection(), &root, limit))
             .await
     }
 

@@ -7,6 +7,7 @@ use rusqlite::{Connection, Params, params_from_iter};
 
 use super::filter::Filter;
 use super::rows::{FILE_COLUMNS, Named, file_record, lossy, stamp};
+use super::session::Session;
 use super::trouble::Trouble;
 use crate::metadata::{FileRecord, ListQuery, ProviderRoots, RecordPage, SortKey, UsageDimension, UsageRow};
 
@@ -188,7 +189,8 @@ pub(super) fn usage_by(
     Ok(counted)
 }
 
-pub(super) fn known_ids(connection: &Connection, ids: &[String]) -> Answer<HashSet<String>> {
+pub(super) fn known_ids(session: &Session, ids: &[String]) -> Answer<HashSet<String>> {
+    let connection = session.connection();
     let wanted: HashSet<String> = ids.iter().map(|id| id.to_ascii_lowercase()).collect();
     let mut known = HashSet::new();
     let all: Vec<&String> = wanted.iter().collect();
@@ -205,17 +207,26 @@ pub(super) fn known_ids(connection: &Connection, ids: &[String]) -> Answer<HashS
                 .map(|id| id.to_ascii_lowercase()),
         );
     }
-    if known.len() < wanted.len() {
-        let sql = "SELECT id FROM main.storage_files WHERE typeof(id) <> 'text' OR id GLOB '*[A-Z]*'";
-        let unusual = texts(connection, sql, [])?;
-        known.extend(
-            unusual
-                .iter()
-                .map(|id| id.to_ascii_lowercase())
-                .filter(|id| wanted.contains(id)),
-        );
+    if known.len() < wanted.len() && session.has_unusual_ids(|| unusual_ids(connection, &mut |_| ()))? {
+        unusual_ids(connection, &mut |id| {
+            known.extend(Some(id.to_ascii_lowercase()).filter(|id| wanted.contains(id)));
+        })?;
     }
     Ok(known)
+}
+
+/// Ids in mixed case, which no lookup by either case finds, and ids that are not stored as text. Says whether there
+/// are any.
+fn unusual_ids(connection: &Connection, found: &mut dyn FnMut(&str)) -> Answer<bool> {
+    let sql = "SELECT id FROM main.storage_files WHERE typeof(id) <> 'text' OR id GLOB '*[A-Z]*'";
+    let mut statement = connection.prepare_cached(sql)?;
+    let mut rows = statement.query([])?;
+    let mut any = false;
+    while let Some(row) = rows.next()? {
+        any = true;
+        found(&lossy(row.get_ref(0)?).unwrap_or_default());
+    }
+    Ok(any)
 }
 
 pub(super) fn folders(connection: &Connection) -> Answer<HashSet<String>> {
@@ -229,20 +240,28 @@ pub(super) fn count_in_folder(connection: &Connection, folder: &str) -> Answer<u
     Ok(count.unsigned_abs())
 }
 
-/// Ids are random, so the first of them by id are as even a sample as any, and the primary key yields them.
+/// Ids are random, so the first of them by id are as even a sample as any, and the primary key yields them. Where too
+/// few of its first rows are under the root, one pass over the whole table is cheaper than going on row by row.
 pub(super) fn sample_paths(connection: &Connection, root: &str, limit: u64) -> Answer<Vec<String>> {
-    let mut filter = Filter::under(root);
-    let condition = filter.clause();
-    filter
-        .values
-        .push(Box::new(i64::try_from(limit).unwrap_or(i64::MAX)));
-    let sql = format!(
-        "SELECT provider_path FROM main.storage_files {condition} ORDER BY id COLLATE BINARY LIMIT ?{}",
-        filter.values.len()
-    );
-    let mut sample = texts(connection, &sql, params_from_iter(&filter.values))?;
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    let look = limit.saturating_mul(8).saturating_add(1000);
+    let early =
+        format!("(SELECT id, provider_path FROM main.storage_files ORDER BY id COLLATE BINARY LIMIT {look})");
+    let mut sample = first_paths(connection, &early, root, limit)?;
+    if sample.len() as u64 != limit.unsigned_abs() {
+        sample = first_paths(connection, "main.storage_files", root, limit)?;
+    }
     sample.sort_unstable();
     Ok(sample)
+}
+
+/// The `+` keeps the primary key's index out of it.
+fn first_paths(connection: &Connection, from: &str, root: &str, limit: i64) -> Answer<Vec<String>> {
+    let filter = Filter::under(root);
+    let condition = filter.clause();
+    let sql =
+        format!("SELECT provider_path FROM {from} {condition} ORDER BY +id COLLATE BINARY LIMIT {limit}");
+    texts(connection, &sql, params_from_iter(&filter.values))
 }
 
 fn texts<P: Params>(connection: &Connection, sql: &str, values: P) -> Answer<Vec<String>> {

@@ -91,8 +91,8 @@ impl Reader {
 fn run(path: &Path, scope: &ScanScope, cancel: &Cancel, say: &Sender<Said>) -> Result<()> {
     let session = Session::open(path)?;
     let read = || {
-        session.read(|connection| {
-            send_all(connection, scope, |rows| {
+        session.read(|session| {
+            send_all(session.connection(), scope, |rows| {
                 !session.was_disturbed(path) && say.blocking_send(Said::Rows(rows)).is_ok()
             })
         })

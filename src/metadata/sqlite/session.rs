@@ -11,6 +11,7 @@
 //! One gap is left: where the last other user closes the database in the microseconds between the look at its files and
 //! the opening, SQLite creates an empty `-wal`.
 
+use std::cell::Cell;
 use std::fs::{self, File, Permissions};
 use std::io::{self, Read, Write};
 use std::os::unix::ffi::OsStrExt;
@@ -41,6 +42,8 @@ const URI_PATH: &AsciiSet = &NON_ALPHANUMERIC
 pub(super) struct Session {
     connection: Connection,
     situation: Situation,
+    /// The `data_version` at which every id was found to be in plain lower case.
+    plain_ids: Cell<Option<i64>>,
     /// Removed when the connection is closed: fields are dropped in this order.
     _copy: Option<TempDir>,
 }
@@ -87,6 +90,7 @@ impl Session {
         let session = Self {
             connection: connected.map_err(|trouble| trouble.about(&name(path)))?,
             situation,
+            plain_ids: Cell::new(None),
             _copy: copy,
         };
         if session.situation.is_unlocked() && !session.is_current(path) {
@@ -110,9 +114,26 @@ impl Session {
     }
 
     /// Runs `read` in one transaction, so that all its statements see one state.
-    pub(super) fn read<T>(&self, read: impl FnOnce(&Connection) -> Result<T, Trouble>) -> Result<T, Trouble> {
-        let snapshot = self.connection.unchecked_transaction()?;
-        read(&snapshot)
+    pub(super) fn read<T>(&self, read: impl FnOnce(&Self) -> Result<T, Trouble>) -> Result<T, Trouble> {
+        let _snapshot = self.connection.unchecked_transaction()?;
+        read(self)
+    }
+
+    /// Whether some id may be written in another way than in lower case, as it would be looked up. Remembered until
+    /// another program commits, since finding out takes a look at every id.
+    pub(super) fn has_unusual_ids(
+        &self,
+        find_out: impl FnOnce() -> Result<bool, Trouble>,
+    ) -> Result<bool, Trouble> {
+        let version = self
+            .connection
+            .query_row("PRAGMA data_version", [], |row| row.get(0))?;
+        if self.plain_ids.get() == Some(version) {
+            return Ok(false);
+        }
+        let unusual = find_out()?;
+        self.plain_ids.set((!unusual).then_some(version));
+        Ok(unusual)
     }
 }
 
@@ -124,10 +145,10 @@ fn connect(path: &Path, parameters: &str) -> Result<Connection, Trouble> {
     connection.busy_timeout(BUSY_TIMEOUT)?;
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
-    // 4 MiB of cache also bound what a sort keeps in memory; the rest of it goes to a temporary file.
+    // 2 MiB of cache also bound what a sort keeps in memory; the rest of it goes to a temporary file.
     connection.execute_batch(
         "PRAGMA query_only = 1; PRAGMA trusted_schema = 0; PRAGMA cell_size_check = 1; PRAGMA mmap_size = 0;
-         PRAGMA temp_store = FILE; PRAGMA cache_size = -4096;",
+         PRAGMA temp_store = FILE; PRAGMA cache_size = -2048;",
     )?;
     functions::register(&connection)?;
     schema::check(&connection)?;

@@ -9,8 +9,6 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 /// By path: type and mode, mtime, length, and a hash of the content or of the link's target.
-///
-/// SQLite's `-shm` files are left out: they hold locks and an index of the WAL, and every reader writes them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tree(BTreeMap<PathBuf, Entry>);
 
@@ -55,9 +53,6 @@ impl Tree {
 
 fn visit(root: &Path, path: &Path, entries: &mut BTreeMap<PathBuf, Entry>) {
     let meta = fs::symlink_metadata(path).unwrap();
-    if path.as_os_str().as_bytes().ends_with(b"-shm") {
-        return;
-    }
     let kind = meta.file_type();
     let content = if kind.is_file() {
         hash(&fs::read(path).unwrap())
