@@ -16,3 +16,4 @@ mod harness;
 mod metadata;
 mod providers;
 mod questions;
+mod shells;

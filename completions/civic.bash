@@ -1,0 +1,69 @@
+# bash completion for civic
+_civic() {
+    # bash splits words at ':' and '=': take the line apart at blanks only
+    local line=${COMP_LINE:0:COMP_POINT}
+    local -a words
+    read -ra words <<<"$line"
+    [[ $line == *[[:space:]] ]] && words+=("")
+    local cur=${words[${#words[@]} - 1]} prev="" stem="" command="" i word
+    local skip=0
+    local valued=' --access --allowed-types --bucket --by --color --config --database --description --endpoint --explain --folder --kind --limit --log-format --max-size --min-age --out --output --page --path --prefix --progress --provider --provider-type --quota --region --search --sort --system-data --type --update '
+    local commands=' storage:usage storage:list storage:info storage:cleanup storage:config storage:init storage:folder:add storage:folder:update storage:folder:remove completions man '
+    for ((i = 1; i < ${#words[@]} - 1; i++)); do
+        word=${words[i]}
+        if ((skip)); then skip=0; continue; fi
+        case $word in
+            -*) case $valued in *" $word "*) skip=1 ;; esac ;;
+            *) if [[ -z $command ]]; then
+                   stem=${stem:+$stem:}$word
+                   case $commands in *" $stem "*) command=$stem ;; esac
+               fi ;;
+        esac
+    done
+    ((${#words[@]} > 2)) && prev=${words[${#words[@]} - 2]}
+    local lead=""
+    if [[ $cur == --*=* ]]; then
+        prev=${cur%%=*} lead=$prev= cur=${cur#*=}
+    fi
+    local IFS=$'\n'
+    COMPREPLY=()
+    if ((skip)) || [[ -n $lead ]]; then
+        case "$command $prev" in
+            *\ --system-data) compopt -o filenames; COMPREPLY=($(compgen -f -- "$cur")) ;;
+            *\ --config) compopt -o filenames; COMPREPLY=($(compgen -f -- "$cur")) ;;
+            *\ --output) COMPREPLY=($(compgen -W $'table\njson\nndjson\ncsv' -- "$cur")) ;;
+            *\ --log-format) COMPREPLY=($(compgen -W $'text\njson' -- "$cur")) ;;
+            *\ --progress) COMPREPLY=($(compgen -W $'json' -- "$cur")) ;;
+            *\ --color) COMPREPLY=($(compgen -W $'auto\nalways\nnever' -- "$cur")) ;;
+            storage:usage\ --by) COMPREPLY=($(compgen -W $'folder\nprovider\ntype\nmonth\nuploader' -- "$cur")) ;;
+            storage:list\ --sort) COMPREPLY=($(compgen -W $'created\nupdated\nname\nsize\nfolder\ntype' -- "$cur")) ;;
+            storage:cleanup\ --kind) COMPREPLY=($(compgen -W $'orphaned-objects\norphaned-records\nmismatches\nmisplaced\nforeign\nunmapped\nsidecars' -- "$cur")) ;;
+            storage:init\ --provider-type) COMPREPLY=($(compgen -W $'local\ns3' -- "$cur")) ;;
+            storage:init\ --path) compopt -o filenames; COMPREPLY=($(compgen -f -- "$cur")) ;;
+            storage:folder:add\ --access) COMPREPLY=($(compgen -W $'public\nauthenticated\nprivate' -- "$cur")) ;;
+            storage:folder:update\ --access) COMPREPLY=($(compgen -W $'public\nauthenticated\nprivate' -- "$cur")) ;;
+            man\ --out) compopt -o filenames; COMPREPLY=($(compgen -d -- "$cur")) ;;
+        esac
+        return
+    fi
+    case $command in
+        '') if [[ $cur == -* ]]; then COMPREPLY=($(compgen -W $'--system-data\n--config\n--database\n--output\n--json\n--silent\n--verbose\n--log-format\n--no-progress\n--progress\n--color\n--yes\n--help\n--version' -- "$cur")); else case $stem in '') COMPREPLY=($(compgen -W $'completions\nman\nstorage\nstorage:cleanup\nstorage:config\nstorage:folder:add\nstorage:folder:remove\nstorage:folder:update\nstorage:info\nstorage:init\nstorage:list\nstorage:usage' -- "$cur")) ;; storage) COMPREPLY=($(compgen -W $'usage\nlist\ninfo\ncleanup\nconfig\ninit\nfolder' -- "$cur")) ;; storage:folder) COMPREPLY=($(compgen -W $'add\nupdate\nremove' -- "$cur")) ;; esac; fi ;;
+        storage:usage) if [[ $cur == -* ]]; then COMPREPLY=($(compgen -W $'--folder\n--by\n--system-data\n--config\n--database\n--output\n--json\n--silent\n--verbose\n--log-format\n--no-progress\n--progress\n--color\n--yes\n--help\n--version' -- "$cur")); else :; fi ;;
+        storage:list) if [[ $cur == -* ]]; then COMPREPLY=($(compgen -W $'--folder\n--search\n--type\n--provider\n--sort\n--reverse\n--page\n--limit\n--system-data\n--config\n--database\n--output\n--json\n--silent\n--verbose\n--log-format\n--no-progress\n--progress\n--color\n--yes\n--help\n--version' -- "$cur")); else :; fi ;;
+        storage:info) if [[ $cur == -* ]]; then COMPREPLY=($(compgen -W $'--system-data\n--config\n--database\n--output\n--json\n--silent\n--verbose\n--log-format\n--no-progress\n--progress\n--color\n--yes\n--help\n--version' -- "$cur")); else :; fi ;;
+        storage:cleanup) if [[ $cur == -* ]]; then COMPREPLY=($(compgen -W $'--dry-run\n--provider\n--folder\n--kind\n--min-age\n--explain\n--fail-on-findings\n--system-data\n--config\n--database\n--output\n--json\n--silent\n--verbose\n--log-format\n--no-progress\n--progress\n--color\n--yes\n--help\n--version' -- "$cur")); else :; fi ;;
+        storage:config) if [[ $cur == -* ]]; then COMPREPLY=($(compgen -W $'--validate\n--strict\n--schema\n--update\n--dry-run\n--system-data\n--config\n--database\n--output\n--json\n--silent\n--verbose\n--log-format\n--no-progress\n--progress\n--color\n--yes\n--help\n--version' -- "$cur")); else :; fi ;;
+        storage:init) if [[ $cur == -* ]]; then COMPREPLY=($(compgen -W $'--provider-type\n--path\n--bucket\n--region\n--endpoint\n--prefix\n--dry-run\n--system-data\n--config\n--database\n--output\n--json\n--silent\n--verbose\n--log-format\n--no-progress\n--progress\n--color\n--yes\n--help\n--version' -- "$cur")); else :; fi ;;
+        storage:folder:add) if [[ $cur == -* ]]; then COMPREPLY=($(compgen -W $'--path\n--access\n--allowed-types\n--max-size\n--description\n--quota\n--dry-run\n--system-data\n--config\n--database\n--output\n--json\n--silent\n--verbose\n--log-format\n--no-progress\n--progress\n--color\n--yes\n--help\n--version' -- "$cur")); else :; fi ;;
+        storage:folder:update) if [[ $cur == -* ]]; then COMPREPLY=($(compgen -W $'--path\n--access\n--allowed-types\n--max-size\n--description\n--quota\n--dry-run\n--system-data\n--config\n--database\n--output\n--json\n--silent\n--verbose\n--log-format\n--no-progress\n--progress\n--color\n--yes\n--help\n--version' -- "$cur")); else :; fi ;;
+        storage:folder:remove) if [[ $cur == -* ]]; then COMPREPLY=($(compgen -W $'--dry-run\n--system-data\n--config\n--database\n--output\n--json\n--silent\n--verbose\n--log-format\n--no-progress\n--progress\n--color\n--yes\n--help\n--version' -- "$cur")); else :; fi ;;
+        completions) if [[ $cur == -* ]]; then COMPREPLY=($(compgen -W $'--system-data\n--config\n--database\n--output\n--json\n--silent\n--verbose\n--log-format\n--no-progress\n--progress\n--color\n--yes\n--help\n--version' -- "$cur")); else COMPREPLY=($(compgen -W $'bash\nzsh\nfish' -- "$cur")); fi ;;
+        man) if [[ $cur == -* ]]; then COMPREPLY=($(compgen -W $'--out\n--system-data\n--config\n--database\n--output\n--json\n--silent\n--verbose\n--log-format\n--no-progress\n--progress\n--color\n--yes\n--help\n--version' -- "$cur")); else :; fi ;;
+    esac
+    # bash replaces only what stands behind the last ':' of the word
+    if [[ $cur == *:* && $COMP_WORDBREAKS == *:* ]]; then
+        local behind=${cur%"${cur##*:}"}
+        COMPREPLY=("${COMPREPLY[@]#"$behind"}")
+    fi
+}
+complete -F _civic civic
