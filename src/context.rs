@@ -10,7 +10,7 @@ use tokio::runtime::{Builder, Runtime};
 
 use crate::cli::{GlobalArgs, ProgressFormat};
 use crate::config::{self, Config, DatabaseUrl, LoadRequest, Loaded, ProviderConfig};
-use crate::engine::{Clock, SystemClock};
+use crate::engine::{Clock, Interrupt, SystemClock};
 use crate::error::{Code, Exit, Failure};
 use crate::metadata::sqlite::SqliteStore;
 use crate::metadata::{MetadataStore, ProviderRoots};
@@ -207,10 +207,57 @@ impl Context {
     pub fn block_on_all<T>(&self, work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
         drive(Builder::new_multi_thread(), work)
     }
+
+    /// Runs a command that changes something, on all processors. The first Ctrl-C or SIGTERM only asks it to stop: it
+    /// finishes or rolls back what is in flight and answers. The second drops it, and the next run recovers.
+    ///
+    /// # Errors
+    /// The command's own; and where it was dropped, that it was interrupted.
+    pub fn block_on_changes<T, W>(&self, work: impl FnOnce(Interrupt) -> W) -> Result<T, Failure>
+    where
+        W: Future<Output = Result<T, Failure>>,
+    {
+        let interrupt = Interrupt::default();
+        let work = work(interrupt.clone());
+        run_until(Builder::new_multi_thread(), work, async move {
+            stop_signal().await;
+            interrupt.request();
+            tracing::warn!("interrupted: what is in flight is brought to an end; once more stops at once");
+            stop_signal().await;
+        })
+    }
 }
 
 /// An interrupt drops the work, which ends what it had under way; nothing is waited for.
-fn drive<T>(mut builder: Builder, work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+fn drive<T>(builder: Builder, work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    run_until(builder, work, async {
+        // Where no signal can be listened to, the system's own way of ending the process stays.
+        if tokio::signal::ctrl_c().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    })
+}
+
+/// Ctrl-C, or what service managers send.
+async fn stop_signal() {
+    let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()).ok();
+    let terminated = async {
+        match &mut terminate {
+            Some(signal) => drop(signal.recv().await),
+            None => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => {}
+        () = terminated => {}
+    }
+}
+
+fn run_until<T>(
+    mut builder: Builder,
+    work: impl Future<Output = Result<T, Failure>>,
+    stop: impl Future<Output = ()>,
+) -> Result<T, Failure> {
     let no_runtime = |error| {
         Failure::new(
             Exit::Failed,
@@ -222,7 +269,7 @@ fn drive<T>(mut builder: Builder, work: impl Future<Output = Result<T, Failure>>
     let result = runtime.block_on(async {
         tokio::select! {
             result = work => result,
-            _ = tokio::signal::ctrl_c() => Err(Failure::interrupted()),
+            () = stop => Err(Failure::interrupted()),
         }
     });
     runtime.shutdown_background();

@@ -3,10 +3,13 @@
 
 pub mod cleanup;
 pub mod info;
+mod interrupt;
 pub mod list;
 pub mod usage;
 
 use chrono::{DateTime, Utc};
+
+pub use interrupt::Interrupt;
 
 /// Where time comes from.
 pub trait Clock: std::fmt::Debug + Send + Sync {

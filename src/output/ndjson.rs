@@ -20,6 +20,11 @@ pub(super) fn write(out: &mut dyn Write, outcome: &Outcome) -> io::Result<()> {
     line(out, "summary", Value::Object(summary))
 }
 
+/// Writes one item of an answer that is still in the making.
+pub(super) fn item(out: &mut dyn Write, item: Value) -> io::Result<()> {
+    line(out, "item", item)
+}
+
 /// Writes a failure that came before there was anything to report, as the only line.
 pub(super) fn write_failure(out: &mut dyn Write, failure: &Failure) -> io::Result<()> {
     line(

@@ -80,6 +80,29 @@ impl Printer {
         to_stderr(&lines.collect::<String>());
     }
 
+    /// Whether [`Self::item`] prints: a view that gave its items there has none left at the end.
+    #[must_use]
+    pub fn streams(&self) -> bool {
+        self.format == Format::Ndjson
+    }
+
+    /// Prints one item of an answer still in the making, as a line of NDJSON, flushed; nothing in other formats.
+    ///
+    /// # Errors
+    /// Where stdout cannot be written. The work itself need not stop for that.
+    pub fn item(&self, item: serde_json::Value) -> io::Result<()> {
+        if !self.streams() {
+            return Ok(());
+        }
+        self.buffered(|out| ndjson::item(out, item))
+    }
+
+    /// stdout for bytes that are an answer by themselves: a file's content. Unbuffered.
+    #[must_use]
+    pub fn bytes(&self) -> impl Write + Send + use<> {
+        io::stdout()
+    }
+
     /// Prints text that is an answer by itself: help, a version, a script.
     #[must_use]
     pub fn text(&self, text: &str) -> Exit {

@@ -10,6 +10,7 @@ mod listing;
 mod local;
 mod mapping;
 mod s3;
+mod transfer;
 
 use std::sync::Arc;
 
