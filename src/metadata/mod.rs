@@ -70,6 +70,10 @@ pub trait MetadataStore: std::fmt::Debug + Send + Sync {
     /// Which of these ids some record has, compared without regard to case and given back in lower case.
     async fn known_ids(&self, ids: &[String]) -> Result<HashSet<String>>;
 
+    /// Which of these provider paths some record names, byte by byte. One pass over all records, so ask for many at
+    /// once.
+    async fn known_paths(&self, paths: &[String]) -> Result<HashSet<String>>;
+
     /// Names of all folders that records are in.
     async fn folders(&self) -> Result<HashSet<String>>;
 

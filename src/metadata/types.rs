@@ -62,6 +62,7 @@ pub struct ScannedRecord {
     pub provider_path: String,
     pub size: i64,
     pub created_at: Stamp,
+    pub updated_at: Stamp,
 }
 
 /// Which records a scan yields, always ordered by `provider_path`, byte by byte.

@@ -12,8 +12,8 @@ use uuid::Uuid;
 use self::explain::ExplainView;
 use self::view::CleanupView;
 use crate::Context;
-use crate::config::parse_duration;
-use crate::engine::cleanup::{self, Cleanup, CleanupRequest, Counts, Desk, Kind};
+use crate::config::{self, parse_duration};
+use crate::engine::cleanup::{self, Caps, Cleanup, CleanupRequest, Counts, Desk, Kind};
 use crate::error::{Code, Exit, Failure};
 use crate::metadata::MetadataStore;
 use crate::output::Outcome;
@@ -36,6 +36,10 @@ pub struct CleanupArgs {
     /// Leave alone what is younger than this (`24h`, `30d`; 0 looks at everything)
     #[arg(long, value_name = "DURATION")]
     pub min_age: Option<String>,
+    /// Refuse where more than this would go from one provider: a number, or a share of what it holds (`50`, `20%`)
+    /// [default: max_delete_count and max_delete_percent of storage.yml]
+    #[arg(long, value_name = "N_OR_P%")]
+    pub max_delete: Option<String>,
     /// Tell of one record or object, by id, key or path, why it is a finding or is none
     #[arg(long, value_name = "ID_OR_KEY")]
     pub explain: Option<String>,
@@ -130,6 +134,30 @@ fn request(context: &Context, args: &CleanupArgs) -> Result<CleanupRequest, Fail
         folder: args.folder.clone(),
         kinds,
         min_age: min_age(args.min_age.as_deref(), config.cleanup.min_age)?,
+        caps: caps(args.max_delete.as_deref(), &config.cleanup)?,
+    })
+}
+
+/// `N` or `P%`; what storage.yml says where neither is given.
+fn caps(flag: Option<&str>, configured: &config::Cleanup) -> Result<Caps, Failure> {
+    let Some(text) = flag else {
+        return Ok(Caps::Configured {
+            count: configured.max_delete_count,
+            percent: configured.max_delete_percent,
+        });
+    };
+    let cap = match text.strip_suffix('%') {
+        Some(share) => share
+            .trim()
+            .parse()
+            .ok()
+            .filter(|p| (0.0..=100.0).contains(p))
+            .map(Caps::Percent),
+        None => text.parse().ok().map(Caps::Count),
+    };
+    cap.ok_or_else(|| {
+        let message = format!("--max-delete {text}: a number of items, or a share of them from 0% to 100%");
+        Failure::usage(message)
     })
 }
 

@@ -36,6 +36,9 @@ pub struct OrphanedObject {
     pub path: String,
     pub size: u64,
     pub last_modified: DateTime<Utc>,
+    /// With size and time, what tells whether it is still the object that was judged.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub etag: Option<String>,
 }
 
 /// A record whose object the provider said is not there.
@@ -49,6 +52,8 @@ pub struct OrphanedRecord {
     pub path: String,
     pub size: i64,
     pub created_at: Option<String>,
+    /// Tells whether it is still the row that was judged.
+    pub updated_at: Option<String>,
 }
 
 /// Object and record are both there, of different sizes.

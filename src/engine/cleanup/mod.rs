@@ -4,6 +4,7 @@
 //! does not grow with the number of files. A provider whose listing or whose questions failed is `complete:
 //! false`, and nothing is claimed of it. This module finds; it never deletes.
 
+mod caps;
 mod classify;
 mod compare;
 mod explain;
@@ -29,6 +30,7 @@ use super::{Clock, Progress};
 use crate::metadata::{MetadataError, MetadataStore, ScanScope};
 use crate::providers::{Key, Provider, ProviderError};
 
+pub use caps::{Caps, Wanted};
 pub use explain::{Explanation, Step, Subject, explain};
 pub use finding::{
     Findings, ItemError, Kind, Mismatch, Misplaced, OrphanedObject, OrphanedRecord, Stray, Unmapped,
@@ -63,6 +65,8 @@ pub struct CleanupRequest {
     /// Which findings are wanted item by item; all are counted.
     pub kinds: Vec<Kind>,
     pub min_age: Duration,
+    /// How much may go from one provider.
+    pub caps: Caps,
 }
 
 /// Why a provider's comparison could not be brought to its end.
@@ -87,6 +91,8 @@ pub struct Cleanup {
     pub report: CleanupReport,
     pub findings: Findings,
     pub failures: Vec<ScanFailure>,
+    /// What of it a real run would change, per provider in the report's order.
+    pub wanted: Vec<Wanted>,
 }
 
 /// A provider that could not be compared.
@@ -130,7 +136,11 @@ pub async fn run(desk: Desk<'_>, request: &CleanupRequest) -> Result<Cleanup, Sc
         },
     )?;
     run.count_unmapped(desk).await?;
+    let wanted = caps::wanted(&run.report.providers, &run.findings)?;
+    let over = caps::warnings(request.caps, &run.report.providers, &wanted);
+    run.report.warnings.extend(over);
     Ok(Cleanup {
+        wanted,
         report: run.report,
         findings: run.findings,
         failures: run.failures,
@@ -157,7 +167,7 @@ async fn compare(
         }
         other => other?,
     };
-    let warnings = rules::warnings(desk, provider, probe, &scan).await?;
+    let warnings = rules::warnings(desk, request, (provider, probe), &scan).await?;
     Ok((scan, warnings))
 }
 

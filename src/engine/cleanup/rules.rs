@@ -1,15 +1,22 @@
 //! Safety rules that look at a whole provider. A dry run never refuses by them: it warns, with the name that a
 //! real run would want overridden.
 
-use chrono::TimeDelta;
+use std::io;
 
+use chrono::{DateTime, TimeDelta, Utc};
+
+use super::finding::{Kind, OrphanedObject};
 use super::report::Warning;
 use super::scan::Scan;
-use super::{Desk, ScanError};
+use super::{CleanupRequest, Desk, ScanError};
+use crate::metadata::{ListQuery, SortKey};
 use crate::providers::{Probe, Provider};
 
 /// Clocks further apart than this make ages untrustworthy.
 const CLOCK_SKEW: TimeDelta = TimeDelta::minutes(5);
+
+/// Fewer orphans than this say nothing about the database.
+const RESTORED_AT_LEAST: u64 = 10;
 
 /// What a real run would refuse by, for one provider.
 ///
@@ -17,8 +24,8 @@ const CLOCK_SKEW: TimeDelta = TimeDelta::minutes(5);
 /// Where the database cannot say whether it has records of the provider at all.
 pub async fn warnings(
     desk: Desk<'_>,
-    provider: &Provider,
-    probe: Probe,
+    request: &CleanupRequest,
+    (provider, probe): (&Provider, Probe),
     scan: &Scan,
 ) -> Result<Vec<Warning>, ScanError> {
     let warn = |rule, message: String, overridable| Warning {
@@ -48,7 +55,55 @@ pub async fn warnings(
         let message = format!("its clock and this machine's are {} s apart", skew.num_seconds());
         found.push(warn("clock-skew", message, true));
     }
+    if let Some(message) = restored(desk, request, provider, scan).await? {
+        found.push(warn("restored-database", message, true));
+    }
     Ok(found)
+}
+
+/// Orphans that are mostly younger than every record: the rows of the newest files are missing, as they are where
+/// an older copy of the database was put in place.
+async fn restored(
+    desk: Desk<'_>,
+    request: &CleanupRequest,
+    provider: &Provider,
+    scan: &Scan,
+) -> Result<Option<String>, ScanError> {
+    let orphans = scan.counts.orphaned_objects;
+    if orphans < RESTORED_AT_LEAST {
+        return Ok(None);
+    }
+    let newest = match &request.folder {
+        None => scan.newest_record,
+        Some(_) => newest_record(desk, provider).await?.max(scan.newest_record),
+    };
+    let Some(newest) = newest else { return Ok(None) };
+    let mut newer = 0;
+    for line in scan.findings.lines(Kind::OrphanedObjects) {
+        let object: OrphanedObject = serde_json::from_slice(&line?).map_err(io::Error::from)?;
+        newer += u64::from(object.last_modified > newest);
+    }
+    let speaks = newer >= RESTORED_AT_LEAST && newer * 2 > orphans;
+    Ok(speaks.then(|| {
+        format!(
+            "{newer} of {orphans} orphaned objects are newer than the newest record, of {}: was an older database \
+             put back?",
+            newest.format("%Y-%m-%d %H:%M")
+        )
+    }))
+}
+
+/// Of the whole provider, whatever folder a run is limited to.
+async fn newest_record(desk: Desk<'_>, provider: &Provider) -> Result<Option<DateTime<Utc>>, ScanError> {
+    let query = ListQuery {
+        roots: Some(provider.mapping.roots().to_vec()),
+        sort: SortKey::Created,
+        descending: true,
+        limit: 1,
+        ..ListQuery::default()
+    };
+    let page = desk.metadata.list(&query).await?;
+    Ok(page.records.first().and_then(|record| record.created_at.time()))
 }
 
 /// Looks beyond the folder that a run may be limited to.

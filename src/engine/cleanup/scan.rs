@@ -39,6 +39,8 @@ pub struct Scan {
     pub errors: ErrorSummary,
     /// Objects whose key has the shape this system gives.
     pub shaped: u64,
+    /// When the newest record seen was made, by its own word.
+    pub newest_record: Option<DateTime<Utc>>,
 }
 
 impl Scan {
@@ -51,6 +53,7 @@ impl Scan {
             pending: Findings::default(),
             errors: ErrorSummary::default(),
             shaped: 0,
+            newest_record: None,
         }
     }
 }
@@ -107,10 +110,15 @@ impl<'a> Scanner<'a> {
         Ok(self.scan)
     }
 
+    fn count_record(&mut self, record: &ScannedRecord) {
+        self.scan.provider.records_scanned += 1;
+        self.scan.newest_record = self.scan.newest_record.max(record.created_at.time());
+    }
+
     async fn pair(&mut self, pair: Pair) -> Result<(), ScanError> {
         match pair {
             Pair::Both { object, keyed, first } => {
-                self.scan.provider.records_scanned += 1;
+                self.count_record(&keyed.record);
                 if first {
                     self.count_object(&object);
                     self.classifier.saw(&object.key);
@@ -128,11 +136,11 @@ impl<'a> Scanner<'a> {
                 self.object_only(class, object).await
             }
             Pair::RecordOnly(keyed) => {
-                self.scan.provider.records_scanned += 1;
+                self.count_record(&keyed.record);
                 self.record_only(keyed).await
             }
             Pair::Unaddressable(record) => {
-                self.scan.provider.records_scanned += 1;
+                self.count_record(&record);
                 self.scan.counts.unmapped_records += 1;
                 self.report(Kind::Unmapped, &Unmapped::from(&record))
             }
@@ -232,6 +240,7 @@ impl<'a> Scanner<'a> {
             path: self.provider.mapping.path_of(&object.key).unwrap_or_default(),
             size: object.size,
             last_modified: object.last_modified,
+            etag: object.etag.clone(),
         };
         self.report(Kind::OrphanedObjects, &finding)
     }
@@ -362,5 +371,6 @@ fn orphaned_record(provider: &str, record: &ScannedRecord) -> OrphanedRecord {
         path: record.provider_path.clone(),
         size: record.size,
         created_at: stamp_text(&record.created_at),
+        updated_at: stamp_text(&record.updated_at),
     }
 }

@@ -85,6 +85,7 @@ macro_rules! contract_suite {
             a_prefix_covers_what_begins_with_it_and_nothing_else
             outside_is_all_that_no_root_covers
             ids_are_known_whatever_their_case
+            paths_are_known_byte_by_byte
             more_ids_than_a_statement_takes_are_looked_up
             folders_are_named_and_counted
             samples_are_drawn_from_the_root_in_order

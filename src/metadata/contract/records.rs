@@ -65,6 +65,22 @@ pub(crate) async fn ids_are_known_whatever_their_case(seeded: &Make) {
     assert_eq!(made.store.known_ids(&[]).await.unwrap(), HashSet::new());
 }
 
+pub(crate) async fn paths_are_known_byte_by_byte(seeded: &Make) {
+    let made = seeded(vec![Seed::new(1, "f", "x"), Seed::new(2, "f", "x")]);
+    let path = made.store.get(&id(1)).await.unwrap().unwrap().provider_path;
+    let asked = [
+        path.clone(),
+        path.to_uppercase(),
+        format!("{path}x"),
+        String::new(),
+    ];
+    assert_eq!(
+        made.store.known_paths(&asked).await.unwrap(),
+        HashSet::from([path])
+    );
+    assert_eq!(made.store.known_paths(&[]).await.unwrap(), HashSet::new());
+}
+
 pub(crate) async fn more_ids_than_a_statement_takes_are_looked_up(seeded: &Make) {
     let made = seeded(
         (0..10)

@@ -185,6 +185,12 @@ impl MetadataStore for SqliteStore {
         self.ask(move |session| queries::known_ids(session, &ids)).await
     }
 
+    async fn known_paths(&self, paths: &[String]) -> Result<HashSet<String>> {
+        let paths = paths.to_vec();
+        self.ask(move |session| queries::known_paths(session.connection(), &paths))
+            .await
+    }
+
     async fn folders(&self) -> Result<HashSet<String>> {
         self.ask(|session| queries::folders(session.connection())).await
     }

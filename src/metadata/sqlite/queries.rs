@@ -215,6 +215,18 @@ pub(super) fn known_ids(session: &Session, ids: &[String]) -> Answer<HashSet<Str
     Ok(known)
 }
 
+pub(super) fn known_paths(connection: &Connection, paths: &[String]) -> Answer<HashSet<String>> {
+    let mut known = HashSet::new();
+    for some in paths.chunks(IDS_AT_ONCE) {
+        let marks = vec!["?"; some.len()].join(",");
+        let sql = format!(
+            "SELECT provider_path FROM main.storage_files WHERE provider_path COLLATE BINARY IN ({marks})"
+        );
+        known.extend(texts(connection, &sql, params_from_iter(some))?);
+    }
+    Ok(known)
+}
+
 /// Ids in mixed case, which no lookup by either case finds, and ids that are not stored as text. Says whether there
 /// are any.
 fn unusual_ids(connection: &Connection, found: &mut dyn FnMut(&str)) -> Answer<bool> {

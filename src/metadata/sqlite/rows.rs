@@ -14,7 +14,8 @@ pub(super) const FILE_COLUMNS: &str = "id, original_name, stored_filename, folde
      mime_type, description, uploaded_by, created_at, updated_at";
 
 /// The columns of [`scanned_record`], in its order.
-pub(super) const SCAN_COLUMNS: &str = "id, original_name, folder, provider_path, size, created_at";
+pub(super) const SCAN_COLUMNS: &str =
+    "id, original_name, folder, provider_path, size, created_at, updated_at";
 
 pub(super) fn file_record(row: &Row<'_>) -> Result<FileRecord, Trouble> {
     let named = Named(row);
@@ -43,6 +44,7 @@ pub(super) fn scanned_record(row: &Row<'_>) -> Result<ScannedRecord, Trouble> {
         provider_path: named.strict("provider_path", 3)?,
         size: named.size(4)?,
         created_at: stamp(row.get_ref(5)?),
+        updated_at: stamp(row.get_ref(6)?),
     })
 }
 
