@@ -1,5 +1,5 @@
 # fish completion for civic
-set -g __civic_valued --system-data --config --database --output --log-format --progress --color --folder --by --folder --search --type --provider --sort --page --limit --provider --folder --kind --min-age --explain --update --provider-type --path --bucket --region --endpoint --prefix --path --access --allowed-types --max-size --description --quota --path --access --allowed-types --max-size --description --quota --out
+set -g __civic_valued --system-data --config --database --output --log-format --progress --color --folder --by --folder --search --type --provider --sort --page --limit --provider --folder --kind --min-age --max-delete --explain --update --provider-type --path --bucket --region --endpoint --prefix --path --access --allowed-types --max-size --description --quota --path --access --allowed-types --max-size --description --quota --out
 set -g __civic_commands storage:usage storage:list storage:info storage:cleanup storage:config storage:init storage:folder:add storage:folder:update storage:folder:remove completions man
 
 # The command typed so far, joined by ':'; a first line says whether it is whole.
@@ -77,6 +77,7 @@ complete -c civic -n 'test (__civic_command) = whole:storage:cleanup' -l provide
 complete -c civic -n 'test (__civic_command) = whole:storage:cleanup' -l folder -x -d 'Look at this folder only'
 complete -c civic -n 'test (__civic_command) = whole:storage:cleanup' -l kind -x -a 'orphaned-objects orphaned-records mismatches misplaced foreign unmapped sidecars' -d 'Report these findings item by item'
 complete -c civic -n 'test (__civic_command) = whole:storage:cleanup' -l min-age -x -d 'Leave alone what is younger than this (`24h`, `30d`; 0 looks at everything)'
+complete -c civic -n 'test (__civic_command) = whole:storage:cleanup' -l max-delete -x -d 'Refuse where more than this would go from one provider: a number, or a share of what it holds (`50`, `20%`) [default: max_delete_count and max_delete_percent of storage.yml]'
 complete -c civic -n 'test (__civic_command) = whole:storage:cleanup' -l explain -x -d 'Tell of one record or object, by id, key or path, why it is a finding or is none'
 complete -c civic -n 'test (__civic_command) = whole:storage:cleanup' -l fail-on-findings -d 'Exit with 4 where anything was found'
 complete -c civic -n 'test (__civic_command) = whole:storage:config' -l validate -d 'Check only, and tell all that is wrong'
