@@ -17,6 +17,7 @@
 //! - [`metadata`] knows the rows of `storage_files`. It knows no provider; their roots come in as text.
 //! - [`config`] reads `storage.yml`, `.civicrc` and the environment, once, into plain values.
 //! - [`spill`] keeps out of core what grows with the number of files.
+//! - [`failpoint`] marks where tests kill the program; release builds have none.
 //! - [`error`] is the edge: each room's typed errors become one `Failure` with code, hint and exit code, in one match.
 //!
 //! Arrows point one way: `cli -> commands -> engine -> {providers, metadata}`; commands also ask `config` and build
@@ -35,6 +36,7 @@ pub mod config;
 mod context;
 pub mod engine;
 pub mod error;
+pub mod failpoint;
 pub mod metadata;
 pub mod output;
 pub mod providers;

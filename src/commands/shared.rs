@@ -31,7 +31,7 @@ pub async fn known_folder(
 /// A time for a table: `2026-11-23 18:36`, in UTC; what could not be read as it was written.
 pub fn minute(stamp: &Stamp) -> String {
     match stamp {
-        Stamp::At(at) => at.format("%Y-%m-%d %H:%M").to_string(),
+        Stamp::At(at) | Stamp::Spelled { at, .. } => at.format("%Y-%m-%d %H:%M").to_string(),
         Stamp::Unreadable(Some(text)) => text.clone(),
         Stamp::Unreadable(None) => "-".to_owned(),
     }

@@ -235,14 +235,34 @@ pub struct StepQuery {
     pub actions: Vec<Action>,
     /// Steps after this (run, number), for reading page by page.
     pub after: Option<(String, u64)>,
+    /// 0: all.
     pub limit: u64,
+}
+
+/// Reads. A database in which nothing was ever written down has no runs, steps or intents; nothing is made there.
+#[async_trait]
+pub trait JournalReader: MetadataStore {
+    async fn run(&self, run_id: &str) -> Result<Option<Run>>;
+
+    /// Newest first.
+    async fn runs(&self, limit: u64) -> Result<Vec<Run>>;
+
+    /// Runs that stand as [`RunStatus::Running`], dead or not: the caller judges their owners.
+    async fn unfinished_runs(&self) -> Result<Vec<Run>>;
+
+    async fn intents(&self) -> Result<Vec<UploadIntent>>;
+
+    /// Hex SHA-256 of a file's content, where it is known.
+    async fn checksum(&self, file_id: &str) -> Result<Option<String>>;
+
+    async fn steps(&self, query: &StepQuery) -> Result<Vec<Step>>;
 }
 
 /// Writes. Opening one makes the `civic_storage_*` tables where they are missing. Every method is one transaction
 /// (`BEGIN IMMEDIATE`, durable when it returns), short, and safe to repeat after an error; concurrent calls are
 /// grouped into one commit. Dropping a future does not undo what was already sent to the writer.
 #[async_trait]
-pub trait JournalStore: MetadataStore {
+pub trait JournalStore: JournalReader {
     async fn begin_run(&self, run: &NewRun) -> Result<()>;
 
     /// A sign of life: renews the run, its intents and its leases. `false` where one of its leases is lost.
@@ -256,14 +276,6 @@ pub trait JournalStore: MetadataStore {
         summary: &Value,
         now: DateTime<Utc>,
     ) -> Result<()>;
-
-    async fn run(&self, run_id: &str) -> Result<Option<Run>>;
-
-    /// Newest first.
-    async fn runs(&self, limit: u64) -> Result<Vec<Run>>;
-
-    /// Runs that stand as [`RunStatus::Running`], dead or not: the caller judges their owners.
-    async fn unfinished_runs(&self) -> Result<Vec<Run>>;
 
     /// Takes the provider for a run. A lease that has expired, or whose run is in `dead`, is taken over.
     async fn acquire_lease(
@@ -286,11 +298,6 @@ pub trait JournalStore: MetadataStore {
     /// Removes intents whose uploads left nothing behind.
     async fn withdraw_intents(&self, file_ids: &[String]) -> Result<()>;
 
-    async fn intents(&self) -> Result<Vec<UploadIntent>>;
-
-    /// Hex SHA-256 of a file's content, where it is known.
-    async fn checksum(&self, file_id: &str) -> Result<Option<String>>;
-
     /// One answer per step, in order. Fails as a whole where the run's lease on a step's provider is lost.
     async fn intend_steps(
         &self,
@@ -307,8 +314,6 @@ pub trait JournalStore: MetadataStore {
         settlements: &[Settlement],
         now: DateTime<Utc>,
     ) -> Result<Vec<bool>>;
-
-    async fn steps(&self, query: &StepQuery) -> Result<Vec<Step>>;
 
     /// The installation's id, made at the first call; what the ownership marker names.
     async fn installation(&self) -> Result<String>;

@@ -15,9 +15,10 @@ use std::collections::HashSet;
 use async_trait::async_trait;
 use futures::stream::BoxStream;
 
+pub use stamp::Stamp;
 pub use types::{
-    FileRecord, ListQuery, ProviderRoots, RecordPage, ScanScope, ScannedRecord, SortKey, Stamp,
-    UsageDimension, UsageRow,
+    FileRecord, ListQuery, ProviderRoots, RecordPage, ScanScope, ScannedRecord, SortKey, UsageDimension,
+    UsageRow,
 };
 
 /// What can go wrong with the database, each naming it (a path, or a URL without its password).

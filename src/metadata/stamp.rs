@@ -1,9 +1,24 @@
 //! Times as databases hold them. Read generously, but never guessed: what is not plainly a time stays as written,
 //! since a time that is read too old could cost a file.
 
-use chrono::{DateTime, NaiveDate, NaiveDateTime, Utc};
+use std::borrow::Cow;
 
-use super::Stamp;
+use chrono::{DateTime, NaiveDate, NaiveDateTime, SecondsFormat, Utc};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+/// How this program writes times: UTC, to the second.
+const WRITTEN: &str = "%Y-%m-%d %H:%M:%S";
+
+/// A database time: understood where it can be, and never written back in another form than it was found in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Stamp {
+    /// `YYYY-MM-DD HH:MM:SS` in UTC, as this program writes it (to the second).
+    At(DateTime<Utc>),
+    /// The same moment in another spelling.
+    Spelled { at: DateTime<Utc>, text: String },
+    /// Null, or text that is no time: never old enough for anything.
+    Unreadable(Option<String>),
+}
 
 /// 2000-01-01 to 2100-01-01 in seconds; the same range in milliseconds does not touch it.
 const EPOCH_SECONDS: std::ops::Range<i64> = 946_684_800..4_102_444_800;
@@ -14,10 +29,17 @@ impl Stamp {
     #[must_use]
     pub fn from_text(text: &str) -> Self {
         let trimmed = text.trim();
-        plain(trimmed.as_bytes())
+        if let Some(at) = plain(text.as_bytes()) {
+            return Self::At(at);
+        }
+        let read = plain(trimmed.as_bytes())
             .or_else(|| zoned(trimmed))
-            .or_else(|| naive(trimmed).map(|time| time.and_utc()))
-            .map_or_else(|| Self::Unreadable(Some(text.to_owned())), Self::At)
+            .or_else(|| naive(trimmed).map(|time| time.and_utc()));
+        let text = text.to_owned();
+        match read {
+            Some(at) => Self::Spelled { at, text },
+            None => Self::Unreadable(Some(text)),
+        }
     }
 
     /// Reads seconds or milliseconds since 1970, each only where it falls between the years 2000 and 2100: there the
@@ -31,7 +53,39 @@ impl Stamp {
         } else {
             None
         };
-        read.map_or_else(|| Self::Unreadable(Some(value.to_string())), Self::At)
+        let text = value.to_string();
+        match read {
+            Some(at) => Self::Spelled { at, text },
+            None => Self::Unreadable(Some(text)),
+        }
+    }
+
+    /// The time, where it could be read.
+    #[must_use]
+    pub const fn time(&self) -> Option<DateTime<Utc>> {
+        match self {
+            Self::At(at) | Self::Spelled { at, .. } => Some(*at),
+            Self::Unreadable(_) => None,
+        }
+    }
+
+    /// What the database holds: the text it was read from, or the one to be written.
+    #[must_use]
+    pub fn stored(&self) -> Option<Cow<'_, str>> {
+        match self {
+            Self::At(at) => Some(Cow::Owned(at.format(WRITTEN).to_string())),
+            Self::Spelled { text, .. } => Some(Cow::Borrowed(text)),
+            Self::Unreadable(text) => text.as_deref().map(Cow::Borrowed),
+        }
+    }
+
+    /// ISO 8601 in UTC; what could not be read as it was written.
+    #[must_use]
+    pub fn iso(&self) -> Option<String> {
+        match self {
+            Self::At(at) | Self::Spelled { at, .. } => Some(at.to_rfc3339_opts(SecondsFormat::AutoSi, true)),
+            Self::Unreadable(text) => text.clone(),
+        }
     }
 
     /// `YYYY-MM` of the time in UTC, where it could be read.
@@ -78,6 +132,24 @@ fn plain(text: &[u8]) -> Option<DateTime<Utc>> {
     let date = NaiveDate::from_ymd_opt(year, number(&[m1, m2])?, number(&[d1, d2])?)?;
     let time = date.and_hms_opt(number(&[h1, h2])?, number(&[n1, n2])?, number(&[s1, s2])?)?;
     Some(time.and_utc())
+}
+
+impl Serialize for Stamp {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.iso().serialize(serializer)
+    }
+}
+
+/// The same moment as was serialized, in the form that this program writes where that loses nothing of it.
+impl<'de> Deserialize<'de> for Stamp {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text: Option<String> = Option::deserialize(deserializer)?;
+        Ok(match text.as_deref().map(Self::from_text) {
+            Some(Self::Spelled { at, .. }) if at.timestamp_subsec_nanos() == 0 => Self::At(at),
+            Some(stamp) => stamp,
+            None => Self::Unreadable(None),
+        })
+    }
 }
 
 fn zoned(text: &str) -> Option<DateTime<Utc>> {
@@ -173,13 +245,60 @@ mod tests {
     #[test]
     fn integers_are_seconds_or_milliseconds_where_only_one_can_be_meant() {
         let moment = Stamp::from_text("2026-11-23 18:38:39");
-        assert_eq!(Stamp::from_integer(1_795_459_119), moment);
-        assert_eq!(Stamp::from_integer(1_795_459_119_000), moment);
+        assert_eq!(Stamp::from_integer(1_795_459_119).time(), moment.time());
+        assert_eq!(Stamp::from_integer(1_795_459_119_000).time(), moment.time());
         for value in [0, -1, 2026, 20_261_123, 4_102_444_800, i64::MAX, i64::MIN] {
             assert_eq!(
                 Stamp::from_integer(value),
                 Stamp::Unreadable(Some(value.to_string()))
             );
         }
+    }
+
+    #[test]
+    fn what_goes_back_into_a_database_is_what_was_read_from_it() {
+        for text in [
+            "2026-11-23 18:38:39",
+            "2026-11-23T18:38:39.120Z",
+            " 2026-11-23 18:38:39",
+            "2026-11-23",
+            "yesterday",
+            "",
+        ] {
+            assert_eq!(Stamp::from_text(text).stored().as_deref(), Some(text));
+        }
+        assert_eq!(
+            Stamp::from_integer(1_795_459_119).stored().as_deref(),
+            Some("1795459119")
+        );
+        assert_eq!(Stamp::Unreadable(None).stored(), None);
+    }
+
+    #[test]
+    fn another_spelling_of_the_same_moment_is_another_stamp() {
+        assert_ne!(
+            Stamp::from_text("2026-11-23T18:38:39Z"),
+            Stamp::from_text("2026-11-23 18:38:39")
+        );
+    }
+
+    #[test]
+    fn json_keeps_the_moment_and_what_is_no_moment() {
+        for text in [
+            "2026-11-23 18:38:39",
+            "2026-11-23T18:38:39.120+02:00",
+            "yesterday",
+        ] {
+            let stamp = Stamp::from_text(text);
+            let back: Stamp = serde_json::from_str(&serde_json::to_string(&stamp).unwrap()).unwrap();
+            assert_eq!((back.time(), back.iso()), (stamp.time(), stamp.iso()));
+        }
+        let written = Stamp::from_text("2026-11-23 18:38:39");
+        let back: Stamp = serde_json::from_str(&serde_json::to_string(&written).unwrap()).unwrap();
+        assert_eq!(back, written);
+        assert_eq!(
+            serde_json::from_str::<Stamp>("null").unwrap(),
+            Stamp::Unreadable(None)
+        );
     }
 }

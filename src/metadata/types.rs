@@ -1,10 +1,12 @@
 //! Rows and questions of the metadata store.
 
-use chrono::{DateTime, Utc};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
-/// A row of `storage_files`, as JSON and as a sidecar would show it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+use super::Stamp;
+
+/// A row of `storage_files`. As JSON its times are ISO 8601, and what is read back from there writes them in the one
+/// form this program writes. Two are equal where the database would hold the same, column by column.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct FileRecord {
     pub id: String,
@@ -20,37 +22,6 @@ pub struct FileRecord {
     pub uploaded_by: Option<String>,
     pub created_at: Stamp,
     pub updated_at: Stamp,
-}
-
-/// A database time: understood where it can be, kept as written where it cannot.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Stamp {
-    At(DateTime<Utc>),
-    /// Null, or text that is no time: never old enough for anything.
-    Unreadable(Option<String>),
-}
-
-impl Stamp {
-    /// The time, where it could be read.
-    #[must_use]
-    pub const fn time(&self) -> Option<DateTime<Utc>> {
-        match self {
-            Self::At(at) => Some(*at),
-            Self::Unreadable(_) => None,
-        }
-    }
-}
-
-/// ISO 8601 in UTC; what could not be read goes out as it was written.
-impl Serialize for Stamp {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match self {
-            Self::At(at) => {
-                serializer.serialize_str(&at.to_rfc3339_opts(chrono::SecondsFormat::AutoSi, true))
-            }
-            Self::Unreadable(text) => text.serialize(serializer),
-        }
-    }
 }
 
 /// What a comparison needs of a record: small, since a scan makes one for every row.

@@ -167,8 +167,5 @@ impl Findings {
 
 /// A stamp as a finding shows it.
 pub fn stamp_text(stamp: &Stamp) -> Option<String> {
-    match stamp {
-        Stamp::At(at) => Some(at.to_rfc3339_opts(chrono::SecondsFormat::AutoSi, true)),
-        Stamp::Unreadable(text) => text.clone(),
-    }
+    stamp.iso()
 }

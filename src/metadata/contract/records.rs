@@ -9,7 +9,7 @@ pub(crate) async fn a_record_comes_back_as_it_was_written(seeded: &Make) {
     let mut seed = Seed::new(1, "permits", "Résumé 会議 🏛.pdf");
     seed.description = Some("line\nbreak");
     let made = seeded(vec![seed.clone(), Seed::new(2, "permits", "other")]);
-    let time = Stamp::from_text("2026-01-02T03:04:05Z");
+    let time = Stamp::from_text("2026-01-02 03:04:05");
     let record = made.store.get(&seed.id).await.unwrap().unwrap();
     let expected = FileRecord {
         id: seed.id.clone(),

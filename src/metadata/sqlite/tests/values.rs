@@ -78,13 +78,19 @@ async fn text_for_people_is_shown_whatever_its_type() {
 #[tokio::test]
 async fn times_are_read_or_kept_as_written() {
     let unreadable = |text: &str| Stamp::Unreadable(Some(text.to_owned()));
-    let moment = Stamp::from_text("2026-11-23 18:38:39");
+    let spelled = |text: &str| Stamp::Spelled {
+        at: "2026-11-23T18:38:39Z".parse().unwrap(),
+        text: text.to_owned(),
+    };
     for (sql, expected) in [
         ("created_at = NULL", Stamp::Unreadable(None)),
         ("created_at = 'soon'", unreadable("soon")),
         ("created_at = ''", unreadable("")),
-        ("created_at = '2026-11-23T19:38:39.000+01:00'", moment.clone()),
-        ("created_at = 1795459119000", moment),
+        (
+            "created_at = '2026-11-23T19:38:39.000+01:00'",
+            spelled("2026-11-23T19:38:39.000+01:00"),
+        ),
+        ("created_at = 1795459119000", spelled("1795459119000")),
         ("created_at = 2461368.27", unreadable("2461368.27")),
     ] {
         let town = with(sql);
