@@ -332,15 +332,15 @@ fn a_hostile_name_reaches_no_terminal_and_no_table() {
 /// What a terminal of 80 columns gets.
 fn terminal(env: &TestEnv, variables: &[(&str, &str)], line: &str) -> String {
     let civic = env.process();
-    let program = civic.get_program().to_str().unwrap().to_owned();
     let mut script = Process::new("script");
     script
         .args(["--quiet", "--return", "--command"])
-        .arg(format!("stty cols 80 rows 24; exec {program} {line}"))
+        .arg(format!("stty cols 80 rows 24; exec \"$PROGRAM\" {line}"))
         .arg("/dev/null")
         .env_clear()
         .envs(civic.get_envs().filter_map(|(name, value)| Some((name, value?))))
         .env("SHELL", "/bin/sh")
+        .env("PROGRAM", civic.get_program())
         .envs(variables.iter().copied())
         .current_dir(env.root())
         .stdin(Stdio::null());
