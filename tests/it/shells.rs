@@ -97,18 +97,16 @@ fn completes_in(shell: &str) {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("script");
     fs::write(&path, script(shell)).unwrap();
+    let output = Command::new("python3")
+        .arg(checked_in("tests/it/complete.py"))
+        .args([shell, path.to_str().unwrap()])
+        .args(LINES.map(|(typed, _)| typed))
+        .output()
+        .unwrap();
+    let shown = String::from_utf8_lossy(&output.stdout);
     for (typed, expected) in LINES {
-        let output = Command::new("python3")
-            .arg(checked_in("tests/it/complete.py"))
-            .args([shell, path.to_str().unwrap(), typed])
-            .output()
-            .unwrap();
-        let shown = String::from_utf8_lossy(&output.stdout);
-        assert!(
-            shown.contains(expected),
-            "{shell}: {typed}\n{shown}\n{}",
-            String::from_utf8_lossy(&output.stderr)
-        );
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(shown.contains(expected), "{shell}: {typed}\n{shown}\n{errors}");
     }
 }
 
