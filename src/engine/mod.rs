@@ -5,6 +5,7 @@ pub mod cleanup;
 pub mod info;
 mod interrupt;
 pub mod list;
+pub mod objects;
 pub mod usage;
 
 use chrono::{DateTime, Utc};

@@ -5,6 +5,7 @@
 //! Nothing here knows the database or what a finding is.
 
 mod build;
+mod failure;
 mod key;
 mod listing;
 mod local;
@@ -133,5 +134,19 @@ impl Provider {
             .ok()
             .filter(|path| path.as_ref() == full)
             .ok_or_else(unaddressable)
+    }
+
+    /// Removes the directories above a key in the trash that are empty now, on providers that have directories;
+    /// the trash itself stays. What fails here harms nothing.
+    pub async fn tidy(&self, key: &Key) {
+        if let Lister::Local(local) = &self.lister {
+            local.tidy(key).await;
+        }
+    }
+
+    /// What an error of [`Self::store`] means.
+    #[must_use]
+    pub fn store_error(&self, operation: &'static str, error: object_store::Error) -> ProviderError {
+        failure::of_store(&self.name, operation, error)
     }
 }

@@ -3,6 +3,7 @@
 mod bucket;
 mod contract;
 mod faults;
+mod objects;
 mod records;
 mod split;
 

@@ -87,6 +87,18 @@ impl LocalStore {
         })
     }
 
+    /// Removes empty directories above a key in the trash, as far as its run's own.
+    pub async fn tidy(&self, key: &Key) {
+        let key = key.clone();
+        let tidied = self.blocking("tidy", move |store| {
+            place::remove_empty_above(&RootDir::open(&store.root)?, key.as_bytes());
+            Ok(())
+        });
+        if let Err(error) = tidied.await {
+            tracing::debug!("empty directories are left in the trash: {error}");
+        }
+    }
+
     fn head_blocking(&self, key: &Key) -> Result<Option<Listed>, Fault> {
         let root = RootDir::open(&self.root)?;
         match root.certain(root.stat(key.as_bytes())) {

@@ -123,6 +123,23 @@ pub(super) fn remove_file(root: &RootDir, key: &[u8]) -> Result<(), Fault> {
     })
 }
 
+/// Removes the empty directories above a key in the trash, the trash itself aside: others may be about to use it.
+pub(super) fn remove_empty_above(root: &RootDir, key: &[u8]) {
+    let mut path = key;
+    while let Ok((above, _)) = split_key(path) {
+        if !above.starts_with(b".trash/") {
+            return;
+        }
+        let Ok((dir, name)) = root.parent_of(above) else {
+            return;
+        };
+        match unlinkat(&dir, name, AtFlags::REMOVEDIR) {
+            Ok(()) | Err(Errno::NOENT) => path = above,
+            Err(_) => return,
+        }
+    }
+}
+
 /// Only a regular file is ever replaced: not a symlink or anything else that an operator put there.
 fn check_target(dir: BorrowedFd<'_>, key: &[u8], name: &[u8], target: Target) -> Result<(), Fault> {
     let found = match statat(dir, name, AtFlags::SYMLINK_NOFOLLOW) {

@@ -1,0 +1,425 @@
+//! Moving one object, with its sidecar, inside a provider: into the trash, back, between keys, or away for good.
+//!
+//! Everything here may be called again with the same arguments, whatever became of the call before: recovery does.
+//! An object is touched only while it is what the caller saw ([`Evidence`]), and no bytes go before the same bytes
+//! are known to be at their new place. Nothing at a target is ever overwritten. Rows are the caller's.
+
+use bytes::Bytes;
+use futures::{Stream, StreamExt, TryStreamExt, stream};
+use object_store::ObjectStoreExt;
+use object_store::path::Path;
+
+use crate::metadata::journal::Evidence;
+use crate::providers::{EntryKind, Key, Listed, Provider, ProviderError, SIDECAR_SUFFIX};
+
+/// Suffix of a sidecar in the trash: CivicPress's reconstruction collects every `*.meta.json` that it finds.
+const TRASHED_SUFFIX: &[u8] = b".meta.trash";
+/// The same where a name has room for no more than it had before.
+const TRASHED_SHORT: &[u8] = b".meta.trsh";
+/// Bytes of a name, on every file system that matters.
+const NAME_MAX: usize = 255;
+const TRASH: &str = ".trash/";
+/// What S3 copies in one request; source: Amazon S3 API Reference, `CopyObject`.
+const COPY_MAX: u64 = 5 << 30;
+/// Keys in one bulk request; source: Amazon S3 API Reference, `DeleteObjects`.
+const BULK: usize = 1000;
+
+/// What became of a move.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MoveOutcome {
+    Moved,
+    /// It was at its target before, and nothing of it at the source.
+    AlreadyThere,
+    /// Something else stands at the source than was seen: left alone.
+    Changed,
+    /// Neither at the source nor at the target.
+    Missing,
+    /// Other bytes stand at the target: left alone, like the source.
+    TargetTaken,
+}
+
+/// What became of a deletion for good.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PurgeOutcome {
+    Purged,
+    AlreadyGone,
+    /// Something else stands at the key than was seen: left alone.
+    Changed,
+}
+
+/// Where a run puts what stood at the key: `.trash/<run>/<key>`.
+///
+/// # Errors
+/// [`ProviderError::Invalid`] for a key that is not text, or that is in the trash already.
+pub fn trash_key(provider: &Provider, run_id: &str, key: &Key) -> Result<Key, ProviderError> {
+    let text = key.as_str().filter(|text| !text.starts_with(TRASH));
+    let text = text.ok_or_else(|| invalid(provider, "trash", format!("{key} cannot go to the trash")))?;
+    Ok(Key::from(format!("{TRASH}{run_id}/{text}").as_str()))
+}
+
+/// Where the sidecar of an object is, in the trash or out of it.
+#[must_use]
+pub fn sidecar_key(key: &Key) -> Key {
+    let bytes = key.as_bytes();
+    let name = bytes.rsplit(|b| *b == b'/').next().unwrap_or(bytes);
+    let suffix = match bytes.starts_with(TRASH.as_bytes()) {
+        false => SIDECAR_SUFFIX,
+        true if name.len() + TRASHED_SUFFIX.len() > NAME_MAX => TRASHED_SHORT,
+        true => TRASHED_SUFFIX,
+    };
+    Key::new([bytes, suffix].concat())
+}
+
+/// What is to be remembered of an object before it is touched.
+#[must_use]
+pub fn evidence_of(listed: &Listed) -> Evidence {
+    Evidence {
+        size: listed.size,
+        etag: listed.etag.clone(),
+        last_modified: Some(listed.last_modified),
+    }
+}
+
+/// Whether the object is still what was seen. A HEAD tells whole seconds where a listing tells less; what was
+/// not written down is not compared.
+#[must_use]
+pub fn still_holds(evidence: &Evidence, found: &Listed) -> bool {
+    let bare = |etag: &str| etag.trim_start_matches("W/").trim_matches('"').to_owned();
+    let same_etag = match (&evidence.etag, &found.etag) {
+        (Some(seen), Some(now)) => bare(seen) == bare(now),
+        _ => true,
+    };
+    let same_time = evidence.last_modified.is_none_or(|seen| {
+        let now = found.last_modified;
+        let whole = seen.timestamp_subsec_nanos() == 0 || now.timestamp_subsec_nanos() == 0;
+        if whole {
+            seen.timestamp() == now.timestamp()
+        } else {
+            seen.timestamp_micros() == now.timestamp_micros()
+        }
+    });
+    found.kind == EntryKind::Object && evidence.size == found.size && same_etag && same_time
+}
+
+/// Moves an object from a key to a free one, its sidecar with it, while it is what was seen.
+///
+/// # Errors
+/// Where the provider does not answer clearly, or cannot move the object at all (over 5 GB on S3). Whatever was
+/// done by then, the same call finishes it.
+///
+/// # Cancellation
+/// Safe: at worst the object is at both keys, and the same call finishes it.
+pub async fn move_object(
+    provider: &Provider,
+    from: &Key,
+    to: &Key,
+    evidence: &Evidence,
+) -> Result<MoveOutcome, ProviderError> {
+    let outcome = move_bytes(provider, from, to, evidence).await?;
+    if matches!(outcome, MoveOutcome::Moved | MoveOutcome::AlreadyThere) {
+        move_sidecar(provider, from, to).await?;
+        provider.tidy(from).await;
+    }
+    Ok(outcome)
+}
+
+/// Brings an object back from the trash to its key. Its time and ETag may have changed on the way there; its
+/// place, which is one run's alone, says that it is the right one, and its size is compared.
+///
+/// # Errors
+/// As [`move_object`].
+///
+/// # Cancellation
+/// As [`move_object`].
+pub async fn put_back(
+    provider: &Provider,
+    trashed: &Key,
+    to: &Key,
+    evidence: &Evidence,
+) -> Result<MoveOutcome, ProviderError> {
+    let size_only = Evidence {
+        size: evidence.size,
+        etag: None,
+        last_modified: None,
+    };
+    move_object(provider, trashed, to, &size_only).await
+}
+
+/// Deletes an object and its sidecar for good, while it is what was seen.
+///
+/// # Errors
+/// Where the provider does not answer clearly.
+///
+/// # Cancellation
+/// Safe: the same call finishes it.
+pub async fn purge(
+    provider: &Provider,
+    key: &Key,
+    evidence: &Evidence,
+) -> Result<PurgeOutcome, ProviderError> {
+    let outcome = match provider.head(key).await? {
+        None => PurgeOutcome::AlreadyGone,
+        Some(found) if !still_holds(evidence, &found) => return Ok(PurgeOutcome::Changed),
+        Some(_) => {
+            remove(provider, key).await?;
+            PurgeOutcome::Purged
+        }
+    };
+    remove(provider, &sidecar_key(key)).await?;
+    provider.tidy(key).await;
+    Ok(outcome)
+}
+
+/// Deletes objects and their sidecars for good without a look at them, in bulk where the provider can: what is in
+/// the trash, or what was just looked at. The answers are in the order of the keys, each the answer for that key.
+pub async fn purge_all(provider: &Provider, keys: &[Key]) -> Vec<Result<(), ProviderError>> {
+    let mut answers = Vec::with_capacity(keys.len());
+    for chunk in keys.chunks(BULK / 2) {
+        answers.extend(purge_chunk(provider, chunk).await);
+        for key in chunk {
+            provider.tidy(key).await;
+        }
+    }
+    answers
+}
+
+/// Sidecars go with their objects in one request; an object whose sidecar stayed is not done.
+async fn purge_chunk(provider: &Provider, keys: &[Key]) -> Vec<Result<(), ProviderError>> {
+    let mut answers: Vec<Result<(), ProviderError>> = Vec::with_capacity(keys.len());
+    let mut asked = Vec::with_capacity(keys.len());
+    let mut paths = Vec::with_capacity(keys.len() * 2);
+    for (at, key) in keys.iter().enumerate() {
+        let pair = provider
+            .location(key)
+            .and_then(|object| Ok([object, provider.location(&sidecar_key(key))?]));
+        answers.push(pair.map(|pair| {
+            asked.push(at);
+            paths.extend(pair);
+        }));
+    }
+    let gone = delete_paths(provider, paths).await;
+    for (at, pair) in asked.into_iter().zip(gone.chunks(2)) {
+        if let Some(reason) = pair.iter().find_map(|answer| answer.as_ref().err()) {
+            answers[at] = Err(ProviderError::Unavailable {
+                provider: provider.name.clone(),
+                operation: "delete",
+                reason: reason.clone(),
+            });
+        }
+    }
+    answers
+}
+
+/// One answer for each path. What was not there is gone, too.
+async fn delete_paths(provider: &Provider, paths: Vec<Path>) -> Vec<Result<(), String>> {
+    let asked = stream::iter(paths.clone()).map(Ok).boxed();
+    let answers: Vec<_> = provider.store.delete_stream(asked).collect().await;
+    if answers.len() != paths.len() {
+        // A request that failed as a whole has one answer for all.
+        let failed = answers.into_iter().find_map(Result::err);
+        let reason = failed.map_or_else(
+            || "not every key was answered for".to_owned(),
+            |error| provider.store_error("delete", error).to_string(),
+        );
+        return vec![Err(reason); paths.len()];
+    }
+    let local = provider.type_name == "local";
+    let of_one = |(path, answer): (Path, _)| match answer {
+        Ok(gone) if gone == path => Ok(()),
+        Ok(_) => Err("the answer was for another key".to_owned()),
+        Err(object_store::Error::NotFound { .. }) if local => Ok(()),
+        Err(error) => Err(provider.store_error("delete", error).to_string()),
+    };
+    paths.into_iter().zip(answers).map(of_one).collect()
+}
+
+async fn remove(provider: &Provider, key: &Key) -> Result<(), ProviderError> {
+    let at = provider.location(key)?;
+    match provider.store.delete(&at).await {
+        Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
+        Err(error) => Err(provider.store_error("delete", error)),
+    }
+}
+
+async fn move_bytes(
+    provider: &Provider,
+    from: &Key,
+    to: &Key,
+    evidence: &Evidence,
+) -> Result<MoveOutcome, ProviderError> {
+    let (source, target) = futures::try_join!(provider.head(from), provider.head(to))?;
+    match (source, target) {
+        (None, None) => Ok(MoveOutcome::Missing),
+        (None, Some(target)) if target.kind == EntryKind::Object && target.size == evidence.size => {
+            Ok(MoveOutcome::AlreadyThere)
+        }
+        (None, Some(_)) => Ok(MoveOutcome::TargetTaken),
+        (Some(source), _) if !still_holds(evidence, &source) => Ok(MoveOutcome::Changed),
+        (Some(source), None) if provider.type_name == "local" => {
+            rename(provider, from, to, &source, evidence).await
+        }
+        (Some(source), None) => copy(provider, from, to, &source).await,
+        (Some(source), Some(target)) => {
+            // A call before this one may have copied and not deleted; only equal bytes say so.
+            if source.size != target.size || !same_bytes(provider, from, to).await? {
+                return Ok(MoveOutcome::TargetTaken);
+            }
+            delete_source(provider, from, &source).await
+        }
+    }
+}
+
+/// One rename, which keeps size and time: should another file have come to the key since it was looked at, that
+/// one goes back.
+async fn rename(
+    provider: &Provider,
+    from: &Key,
+    to: &Key,
+    source: &Listed,
+    evidence: &Evidence,
+) -> Result<MoveOutcome, ProviderError> {
+    match rename_bytes(provider, from, to).await? {
+        Ok(()) => {}
+        Err(object_store::Error::AlreadyExists { .. }) => return Ok(MoveOutcome::TargetTaken),
+        Err(object_store::Error::NotFound { .. }) => {
+            let there = provider
+                .head(to)
+                .await?
+                .is_some_and(|found| found.size == evidence.size);
+            return Ok(if there {
+                MoveOutcome::AlreadyThere
+            } else {
+                MoveOutcome::Missing
+            });
+        }
+        Err(error) => return Err(provider.store_error("move", error)),
+    }
+    match provider.head(to).await? {
+        Some(moved) if moved.size == source.size && moved.last_modified == source.last_modified => {
+            Ok(MoveOutcome::Moved)
+        }
+        _ => {
+            let back = rename_bytes(provider, to, from).await?;
+            back.map_err(|error| provider.store_error("move", error))?;
+            Ok(MoveOutcome::Changed)
+        }
+    }
+}
+
+async fn rename_bytes(
+    provider: &Provider,
+    from: &Key,
+    to: &Key,
+) -> Result<object_store::Result<()>, ProviderError> {
+    let (from, to) = (provider.location(from)?, provider.location(to)?);
+    Ok(provider.store.rename_if_not_exists(&from, &to).await)
+}
+
+/// A copy, looked at, then the deletion of the source. The copy is of what was seen, since the source is the same
+/// before and after.
+async fn copy(
+    provider: &Provider,
+    from: &Key,
+    to: &Key,
+    source: &Listed,
+) -> Result<MoveOutcome, ProviderError> {
+    if source.size > COPY_MAX {
+        let reason = format!("{from} is larger than 5 GB, which cannot be moved in one request yet");
+        return Err(invalid(provider, "move", reason));
+    }
+    let (source_at, target_at) = (provider.location(from)?, provider.location(to)?);
+    match provider.store.copy(&source_at, &target_at).await {
+        Ok(()) => {}
+        Err(object_store::Error::NotFound { .. }) => return Ok(MoveOutcome::Missing),
+        Err(error) => return Err(provider.store_error("copy", error)),
+    }
+    let there = provider.head(to).await?;
+    if there.is_none_or(|found| found.size != source.size) {
+        let reason = format!("the copy of {from} at {to} is not what was copied; nothing was deleted");
+        return Err(invalid(provider, "copy", reason));
+    }
+    let outcome = delete_source(provider, from, source).await?;
+    if outcome == MoveOutcome::Changed {
+        // What was copied is not known to be either version, and the key has the newer one.
+        remove(provider, to).await?;
+    }
+    Ok(outcome)
+}
+
+/// Deletes what has been copied, after one more look at it.
+async fn delete_source(
+    provider: &Provider,
+    from: &Key,
+    source: &Listed,
+) -> Result<MoveOutcome, ProviderError> {
+    match provider.head(from).await? {
+        Some(found) if still_holds(&evidence_of(source), &found) => remove(provider, from).await?,
+        Some(_) => return Ok(MoveOutcome::Changed),
+        None => {}
+    }
+    Ok(MoveOutcome::Moved)
+}
+
+/// The sidecar is derived from the row: where one stands at the target already, that one stays, and so does ours.
+async fn move_sidecar(provider: &Provider, from: &Key, to: &Key) -> Result<(), ProviderError> {
+    let (from, to) = (sidecar_key(from), sidecar_key(to));
+    let Some(found) = provider.head(&from).await? else {
+        return Ok(());
+    };
+    match move_bytes(provider, &from, &to, &evidence_of(&found)).await? {
+        MoveOutcome::Moved | MoveOutcome::AlreadyThere | MoveOutcome::Missing => Ok(()),
+        MoveOutcome::Changed | MoveOutcome::TargetTaken => {
+            tracing::warn!(
+                provider = provider.name,
+                "the sidecar {from} was left where it is"
+            );
+            Ok(())
+        }
+    }
+}
+
+/// Whether the same bytes are at both keys, read from both.
+async fn same_bytes(provider: &Provider, one: &Key, other: &Key) -> Result<bool, ProviderError> {
+    let open = async |key: &Key| {
+        let at = provider.location(key)?;
+        let found = provider.store.get(&at).await;
+        found
+            .map(object_store::GetResult::into_stream)
+            .map_err(|error| provider.store_error("read", error))
+    };
+    let (mut left, mut right) = (open(one).await?, open(other).await?);
+    let (mut a, mut b) = (Bytes::new(), Bytes::new());
+    loop {
+        let filled = futures::try_join!(fill(&mut left, &mut a), fill(&mut right, &mut b));
+        filled.map_err(|error| provider.store_error("read", error))?;
+        let shared = a.len().min(b.len());
+        if shared == 0 {
+            return Ok(a.is_empty() && b.is_empty());
+        }
+        if a.split_to(shared) != b.split_to(shared) {
+            return Ok(false);
+        }
+    }
+}
+
+/// Reads on where nothing is left; nothing after that is the end.
+async fn fill<S>(from: &mut S, into: &mut Bytes) -> object_store::Result<()>
+where
+    S: Stream<Item = object_store::Result<Bytes>> + Unpin,
+{
+    while into.is_empty() {
+        match from.try_next().await? {
+            Some(more) => *into = more,
+            None => break,
+        }
+    }
+    Ok(())
+}
+
+fn invalid(provider: &Provider, operation: &'static str, reason: String) -> ProviderError {
+    ProviderError::Invalid {
+        provider: provider.name.clone(),
+        operation,
+        reason,
+    }
+}

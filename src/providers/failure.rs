@@ -1,0 +1,102 @@
+//! From an error of a store to what it means. The text of a server's answer is not repeated, since it may repeat what
+//! was sent to it: only its status and code.
+
+use object_store::Error;
+
+use super::ProviderError;
+
+/// Longer than any reason that is worth reading.
+const REASON_MAX: usize = 300;
+
+pub(super) fn of_store(provider: &str, operation: &'static str, error: Error) -> ProviderError {
+    let provider = provider.to_owned();
+    let reason = spoken(&error);
+    match error {
+        Error::PermissionDenied { source, .. } | Error::Unauthenticated { source, .. } => own(source)
+            .unwrap_or(ProviderError::Denied {
+                provider,
+                operation,
+                reason,
+            }),
+        Error::NotFound { source, .. }
+        | Error::AlreadyExists { source, .. }
+        | Error::Precondition { source, .. }
+        | Error::NotSupported { source } => own(source).unwrap_or(ProviderError::Invalid {
+            provider,
+            operation,
+            reason,
+        }),
+        Error::Generic { source, .. } => own(source).unwrap_or(ProviderError::Unavailable {
+            provider,
+            operation,
+            reason,
+        }),
+        _ => ProviderError::Invalid {
+            provider,
+            operation,
+            reason,
+        },
+    }
+}
+
+/// The local store's errors are ours already.
+fn own(source: Box<dyn std::error::Error + Send + Sync>) -> Option<ProviderError> {
+    source.downcast::<ProviderError>().ok().map(|error| *error)
+}
+
+/// The error and its causes up to a body, and that body's code.
+fn spoken(error: &Error) -> String {
+    let text = error.to_string();
+    let (said, body) = text.split_at(text.find('<').unwrap_or(text.len()));
+    let mut reason: String = said
+        .trim_end_matches([' ', ':'])
+        .chars()
+        .take(REASON_MAX)
+        .collect();
+    let code = body
+        .split_once("<Code>")
+        .and_then(|(_, rest)| rest.split_once("</Code>"));
+    if let Some((code, _)) = code {
+        let word = |c: &char| c.is_ascii_alphanumeric();
+        reason.push_str(": ");
+        reason.extend(code.chars().filter(word).take(64));
+    }
+    reason
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_a_body_only_the_code_is_repeated() {
+        let body = "Server returned 403: <Error><Code>SignatureDoesNotMatch</Code><Sig>s3cret</Sig></Error>";
+        let error = of_store(
+            "s3",
+            "copy",
+            Error::Generic {
+                store: "S3",
+                source: body.into(),
+            },
+        );
+        let text = error.to_string();
+        assert!(text.ends_with("403: SignatureDoesNotMatch"), "{text}");
+    }
+
+    #[test]
+    fn an_error_of_the_local_store_is_given_as_it_is() {
+        let source = Box::new(ProviderError::RootMissing {
+            provider: "l".into(),
+            root: "/r".into(),
+        });
+        let error = of_store(
+            "l",
+            "copy",
+            Error::Generic {
+                store: "local",
+                source,
+            },
+        );
+        assert!(matches!(error, ProviderError::RootMissing { .. }), "{error}");
+    }
+}
