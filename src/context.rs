@@ -12,7 +12,8 @@ use crate::cli::{GlobalArgs, ProgressFormat};
 use crate::config::{self, Config, DatabaseUrl, LoadRequest, Loaded, ProviderConfig};
 use crate::engine::{Clock, Interrupt, SystemClock};
 use crate::error::{Code, Exit, Failure};
-use crate::metadata::sqlite::SqliteStore;
+use crate::metadata::journal::{JournalReader, JournalStore};
+use crate::metadata::sqlite::{SqliteJournal, SqliteStore};
 use crate::metadata::{MetadataStore, ProviderRoots};
 use crate::output::{LogSettings, Printer, ProgressMode, Reporter};
 use crate::providers::{self, Provider};
@@ -24,7 +25,8 @@ pub struct Context {
     printer: Printer,
     bars: MultiProgress,
     loaded: OnceCell<Loaded>,
-    metadata: OnceCell<Arc<dyn MetadataStore>>,
+    metadata: OnceCell<SqliteStore>,
+    journal: OnceCell<SqliteJournal>,
 }
 
 impl Context {
@@ -45,6 +47,7 @@ impl Context {
             bars,
             loaded: OnceCell::new(),
             metadata: OnceCell::new(),
+            journal: OnceCell::new(),
         }
     }
 
@@ -114,8 +117,33 @@ impl Context {
     /// # Errors
     /// Where there is none, it cannot be read, or it is of a kind that this version does not read.
     pub fn metadata(&self) -> Result<Arc<dyn MetadataStore>, Failure> {
+        Ok(Arc::new(self.sqlite()?))
+    }
+
+    /// What was written down by earlier runs, for commands that write nothing.
+    ///
+    /// # Errors
+    /// As [`Self::metadata`].
+    pub fn history(&self) -> Result<Arc<dyn JournalReader>, Failure> {
+        Ok(Arc::new(self.sqlite()?))
+    }
+
+    /// The writing side of the metadata database, opened once; the program's tables are made in it where they are
+    /// missing, the database itself never is. Commands that write ask for it before they read anything.
+    ///
+    /// # Errors
+    /// As [`Self::metadata`]; and where the database may not be written to.
+    pub fn journal(&self) -> Result<Arc<dyn JournalStore>, Failure> {
+        if let Some(journal) = self.journal.get() {
+            return Ok(Arc::new(journal.clone()));
+        }
+        let journal = SqliteJournal::beside(self.sqlite()?)?;
+        Ok(Arc::new(self.journal.get_or_init(|| journal).clone()))
+    }
+
+    fn sqlite(&self) -> Result<SqliteStore, Failure> {
         if let Some(store) = self.metadata.get() {
-            return Ok(Arc::clone(store));
+            return Ok(store.clone());
         }
         let url = &self.loaded()?.database;
         let store = match url {
@@ -125,7 +153,7 @@ impl Context {
                 return Err(Failure::new(Exit::Usage, Code::Configuration, message));
             }
         };
-        Ok(Arc::clone(self.metadata.get_or_init(|| Arc::new(store))))
+        Ok(self.metadata.get_or_init(|| store).clone())
     }
 
     /// The provider of that name, its clients built and nothing sent.

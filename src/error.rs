@@ -220,6 +220,10 @@ fn metadata(error: MetadataError, message: &str) -> Failure {
         MetadataError::Busy { database, .. } | MetadataError::Changed { database } => {
             failed(database).retryable().hint("run the command again")
         }
+        MetadataError::Fenced { run } => Failure::new(Exit::Locked, Code::Locked, message)
+            .retryable()
+            .detail("run", run)
+            .hint("see what became of it with storage:runs, and run the command again"),
         MetadataError::Failed { database, .. } => failed(database),
     }
 }

@@ -32,6 +32,9 @@ pub enum MetadataError {
     Busy { database: String, reason: String },
     #[error("{database} changed while it was being read")]
     Changed { database: String },
+    /// The run was ended by another process, or a lease that it held is another's or has run out.
+    #[error("run {run} has lost its hold: it was away for too long, and another process may have taken over")]
+    Fenced { run: String },
     #[error("{database}: {reason}")]
     Failed { database: String, reason: String },
 }

@@ -1,6 +1,7 @@
 //! What every database behind [`MetadataStore`] must answer, as one suite. An implementation gives a function that makes
 //! a store holding given rows, and runs all of it with [`contract_suite!`].
 
+pub(crate) mod journal;
 mod lists;
 mod records;
 mod scans;

@@ -8,6 +8,7 @@ mod create;
 mod filter;
 mod functions;
 mod handles;
+mod journal;
 mod queries;
 mod rows;
 mod scan;
@@ -25,6 +26,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use tokio::sync::Semaphore;
+
+pub use self::journal::SqliteJournal;
 
 use self::cancel::Cancel;
 pub use self::create::create;
@@ -64,6 +67,15 @@ impl SqliteStore {
                 turns: Arc::new(Semaphore::new(READERS)),
             }),
         })
+    }
+
+    /// Closes the connections that wait for a question; the next one opens its own.
+    fn rest(&self) {
+        self.pool.idle().clear();
+    }
+
+    fn path(&self) -> &Path {
+        &self.pool.path
     }
 
     /// Runs `question` in a read transaction on a blocking thread. Dropping the future interrupts it.

@@ -14,6 +14,8 @@ pub(super) enum Trouble {
         reason: String,
     },
     NoTable,
+    /// The run that wanted to write is another's business by now.
+    Fenced(String),
     /// Anything else, as a sentence.
     Told(String),
 }
@@ -41,6 +43,7 @@ impl Trouble {
         let database = database.to_owned();
         match self {
             Self::NoTable => MetadataError::NoTable { database },
+            Self::Fenced(run) => MetadataError::Fenced { run },
             Self::Told(reason) => MetadataError::Failed { database, reason },
             Self::Row { id, reason } => MetadataError::Failed {
                 database,

@@ -1,6 +1,7 @@
 //! SQLite databases as other programs leave them: written here with rusqlite, read through the store.
 
 mod errors;
+mod journal;
 mod opening;
 mod order;
 mod values;

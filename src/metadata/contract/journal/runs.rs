@@ -1,0 +1,90 @@
+//! Runs: begun, seen alive, ended, remembered.
+
+use serde_json::json;
+
+use super::{Make, at, begin, owner};
+use crate::metadata::MetadataError;
+use crate::metadata::journal::{NewRun, Run, RunStatus};
+
+pub(crate) async fn a_run_is_remembered_from_beginning_to_end(seeded: &Make) {
+    let made = seeded(vec![]);
+    let store = &*made.store;
+    assert_eq!(store.run("r1").await.unwrap(), None);
+    begin(store, "r1", 0).await;
+    let mut expected = Run {
+        id: "r1".to_owned(),
+        operation: "storage:delete".to_owned(),
+        status: RunStatus::Running,
+        actor: Some("clerk".to_owned()),
+        owner: owner(7),
+        request: json!({ "ids": ["a"] }),
+        summary: None,
+        started_at: at(0),
+        beat_at: at(0),
+        finished_at: None,
+    };
+    assert_eq!(store.run("r1").await.unwrap().as_ref(), Some(&expected));
+    assert_eq!(store.unfinished_runs().await.unwrap(), [expected.clone()]);
+
+    assert!(store.beat("r1", at(10)).await.unwrap());
+    let summary = json!({ "deleted": 1 });
+    store
+        .finish_run("r1", RunStatus::Partial, &summary, at(20))
+        .await
+        .unwrap();
+    expected.beat_at = at(10);
+    expected.status = RunStatus::Partial;
+    expected.summary = Some(summary);
+    expected.finished_at = Some(at(20));
+    assert_eq!(store.run("r1").await.unwrap(), Some(expected));
+    assert_eq!(store.unfinished_runs().await.unwrap(), []);
+}
+
+pub(crate) async fn runs_come_newest_first(seeded: &Make) {
+    let made = seeded(vec![]);
+    for (run, seconds) in [("b", 1), ("a", 3), ("c", 2)] {
+        begin(&*made.store, run, seconds).await;
+    }
+    let ids = |runs: Vec<Run>| runs.into_iter().map(|run| run.id).collect::<Vec<_>>();
+    assert_eq!(ids(made.store.runs(9).await.unwrap()), ["a", "c", "b"]);
+    assert_eq!(ids(made.store.runs(2).await.unwrap()), ["a", "c"]);
+}
+
+pub(crate) async fn a_run_is_ended_once(seeded: &Make) {
+    let made = seeded(vec![]);
+    let store = &*made.store;
+    begin(store, "r1", 0).await;
+    let none = json!({});
+    for _ in 0..2 {
+        store
+            .finish_run("r1", RunStatus::Interrupted, &none, at(1))
+            .await
+            .unwrap();
+    }
+    let late = store.finish_run("r1", RunStatus::Done, &none, at(2)).await;
+    assert!(matches!(late, Err(MetadataError::Fenced { run }) if run == "r1"));
+    assert!(!store.beat("r1", at(3)).await.unwrap());
+    assert_eq!(
+        store.run("r1").await.unwrap().unwrap().status,
+        RunStatus::Interrupted
+    );
+}
+
+pub(crate) async fn a_run_that_was_begun_is_begun_again_by_its_own_process_only(seeded: &Make) {
+    let made = seeded(vec![]);
+    begin(&*made.store, "r1", 0).await;
+    begin(&*made.store, "r1", 0).await;
+    let other = NewRun {
+        id: "r1".to_owned(),
+        operation: "storage:undo".to_owned(),
+        actor: None,
+        owner: owner(8),
+        request: json!({}),
+        now: at(0),
+    };
+    assert!(made.store.begin_run(&other).await.is_err());
+    assert_eq!(
+        made.store.run("r1").await.unwrap().unwrap().operation,
+        "storage:delete"
+    );
+}

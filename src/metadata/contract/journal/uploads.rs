@@ -1,0 +1,102 @@
+//! Uploads: an intent becomes a record, or is refused.
+
+use super::super::{Seed, id};
+use super::{Make, at, begin, owner};
+use crate::metadata::journal::{JournalStore, StoredFile, UploadIntent};
+use crate::metadata::{FileRecord, Stamp};
+
+fn intent(number: u64) -> UploadIntent {
+    UploadIntent {
+        file_id: id(number),
+        run_id: "r1".to_owned(),
+        provider: "local".to_owned(),
+        key: format!("permits/a_{}.pdf", id(number)),
+        size: 10,
+        owner: owner(7),
+        renewed_at: at(0),
+    }
+}
+
+fn file(number: u64) -> StoredFile {
+    let stored = format!("a_{}.pdf", id(number));
+    StoredFile {
+        record: FileRecord {
+            id: id(number),
+            original_name: "Ä 会議.pdf".to_owned(),
+            folder: "permits".to_owned(),
+            relative_path: format!("permits/{stored}"),
+            provider_path: format!("/srv/permits/{stored}"),
+            stored_filename: stored,
+            size: 10,
+            mime_type: "application/pdf".to_owned(),
+            description: None,
+            uploaded_by: Some("clerk".to_owned()),
+            created_at: Stamp::At(at(0)),
+            updated_at: Stamp::At(at(0)),
+        },
+        sha256: format!("{number:064x}"),
+    }
+}
+
+async fn ids_of_intents(store: &dyn JournalStore) -> Vec<String> {
+    let intents = store.intents().await.unwrap();
+    intents.into_iter().map(|intent| intent.file_id).collect()
+}
+
+pub(crate) async fn an_upload_becomes_a_record_and_leaves_no_intent(seeded: &Make) {
+    let made = seeded(vec![]);
+    let store = &*made.store;
+    store.intend_uploads(&[intent(1)]).await.unwrap();
+    assert_eq!(store.intents().await.unwrap(), [intent(1)]);
+    assert_eq!(store.commit_uploads(&[file(1)]).await.unwrap(), [""; 0]);
+    assert_eq!(store.get(&id(1)).await.unwrap(), Some(file(1).record));
+    assert_eq!(store.checksum(&id(1)).await.unwrap(), Some(file(1).sha256));
+    assert_eq!(store.checksum(&id(2)).await.unwrap(), None);
+    assert_eq!(store.intents().await.unwrap(), []);
+}
+
+pub(crate) async fn an_upload_whose_intent_is_gone_is_refused_and_the_others_are_committed(seeded: &Make) {
+    let made = seeded(vec![]);
+    let store = &*made.store;
+    store.intend_uploads(&[intent(1), intent(2)]).await.unwrap();
+    store.withdraw_intents(&[id(1)]).await.unwrap();
+    let refused = store.commit_uploads(&[file(1), file(2)]).await.unwrap();
+    assert_eq!(refused, [id(1)]);
+    assert_eq!(store.get(&id(1)).await.unwrap(), None);
+    assert_eq!(store.checksum(&id(1)).await.unwrap(), None);
+    assert_eq!(store.get(&id(2)).await.unwrap(), Some(file(2).record));
+}
+
+pub(crate) async fn an_upload_whose_id_is_taken_is_refused_and_keeps_its_intent(seeded: &Make) {
+    let made = seeded(vec![Seed::new(1, "permits", "somebody's")]);
+    let store = &*made.store;
+    store.intend_uploads(&[intent(1)]).await.unwrap();
+    assert_eq!(store.commit_uploads(&[file(1)]).await.unwrap(), [id(1)]);
+    let there = store.get(&id(1)).await.unwrap().unwrap();
+    assert_eq!(there.original_name, "somebody's");
+    assert_eq!(ids_of_intents(store).await, [id(1)]);
+}
+
+pub(crate) async fn a_commit_that_is_repeated_changes_nothing(seeded: &Make) {
+    let made = seeded(vec![]);
+    let store = &*made.store;
+    store.intend_uploads(&[intent(1)]).await.unwrap();
+    for _ in 0..2 {
+        assert_eq!(store.commit_uploads(&[file(1)]).await.unwrap(), [""; 0]);
+    }
+    let mut other = file(1);
+    other.record.original_name = "another".to_owned();
+    assert_eq!(store.commit_uploads(&[other]).await.unwrap(), [id(1)]);
+}
+
+pub(crate) async fn intents_are_renewed_with_their_run_only(seeded: &Make) {
+    let made = seeded(vec![]);
+    let store = &*made.store;
+    begin(store, "r1", 0).await;
+    begin(store, "r2", 0).await;
+    store.intend_uploads(&[intent(1)]).await.unwrap();
+    assert!(store.beat("r2", at(30)).await.unwrap());
+    assert_eq!(store.intents().await.unwrap()[0].renewed_at, at(0));
+    assert!(store.beat("r1", at(30)).await.unwrap());
+    assert_eq!(store.intents().await.unwrap()[0].renewed_at, at(30));
+}

@@ -1,0 +1,318 @@
+//! The journal in SQLite: the program's own tables `civic_storage_*` in CivicPress's database, and the only place that
+//! changes rows of `storage_files`. It never creates a database, never alters a table of CivicPress's, and never changes
+//! the journal mode of a database that has a WAL.
+//!
+//! One connection on one thread writes (see `writer`); reading goes the way of every other reader.
+
+mod change;
+mod migrate;
+mod runs;
+mod steps;
+mod trouble;
+mod uploads;
+mod values;
+mod writer;
+
+use std::collections::HashSet;
+use std::fmt;
+use std::path::Path;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use rusqlite::{Connection, OptionalExtension};
+use serde_json::Value;
+use uuid::Uuid;
+
+use self::values::Answer;
+use self::writer::Writer;
+use super::SqliteStore;
+use crate::metadata::journal::{
+    Intended, JournalReader, JournalStore, Lease, LeaseGrant, NewRun, NewStep, Run, RunStatus, Settlement,
+    Step, StepQuery, StoredFile, UploadIntent,
+};
+use crate::metadata::{
+    FileRecord, ListQuery, MetadataStore, ProviderRoots, RecordPage, RecordScan, Result, ScanScope,
+    UsageDimension, UsageRow,
+};
+
+/// Reads and writes. Cheap to clone; the last clone that is dropped waits for what was sent to be written.
+#[derive(Clone)]
+pub struct SqliteJournal {
+    store: SqliteStore,
+    writer: Arc<Writer>,
+}
+
+impl SqliteJournal {
+    /// Opens an existing database and makes the program's tables in it where they are missing. Blocks for as long as
+    /// the disk takes, and up to five seconds longer at each lock that another program holds.
+    ///
+    /// # Errors
+    /// As [`SqliteStore::open`]; and [`crate::metadata::MetadataError::Failed`], which says so, where the database may
+    /// not be written to, its disk is full, or a newer version of this program has migrated it.
+    pub fn open(path: &Path) -> Result<Self> {
+        Self::beside(SqliteStore::open(path)?)
+    }
+
+    /// The same for a database that is open for reading already. No scan of `store` may be under way.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn beside(store: SqliteStore) -> Result<Self> {
+        // Connections of one process share their index of the WAL, and those of a reader may not write to it.
+        store.rest();
+        let writer = Arc::new(Writer::start(store.path())?);
+        Ok(Self { store, writer })
+    }
+
+    async fn write<T, W>(&self, work: W) -> Result<T>
+    where
+        T: Send + 'static,
+        W: FnOnce(&Connection) -> Answer<T> + Send + 'static,
+    {
+        self.writer.write(work).await
+    }
+}
+
+impl fmt::Debug for SqliteJournal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SqliteJournal")
+            .field("store", &self.store)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What was written down, or nothing where no command ever wrote.
+async fn look<T, L>(store: &SqliteStore, look: L) -> Result<T>
+where
+    T: Default + Send + 'static,
+    L: Fn(&Connection) -> Answer<T> + Send + 'static,
+{
+    store
+        .ask(move |session| {
+            let connection = session.connection();
+            if migrate::are_there(connection)? {
+                look(connection)
+            } else {
+                Ok(T::default())
+            }
+        })
+        .await
+}
+
+#[async_trait]
+impl JournalReader for SqliteStore {
+    async fn run(&self, run_id: &str) -> Result<Option<Run>> {
+        let run_id = run_id.to_owned();
+        look(self, move |connection| runs::get(connection, &run_id)).await
+    }
+
+    async fn runs(&self, limit: u64) -> Result<Vec<Run>> {
+        look(self, move |connection| runs::newest(connection, limit)).await
+    }
+
+    async fn unfinished_runs(&self) -> Result<Vec<Run>> {
+        look(self, runs::unfinished).await
+    }
+
+    async fn intents(&self) -> Result<Vec<UploadIntent>> {
+        look(self, uploads::all).await
+    }
+
+    async fn checksum(&self, file_id: &str) -> Result<Option<String>> {
+        let file_id = file_id.to_owned();
+        look(self, move |connection| uploads::checksum(connection, &file_id)).await
+    }
+
+    async fn steps(&self, query: &StepQuery) -> Result<Vec<Step>> {
+        let query = query.clone();
+        look(self, move |connection| steps::find(connection, &query)).await
+    }
+}
+
+#[async_trait]
+impl JournalReader for SqliteJournal {
+    async fn run(&self, run_id: &str) -> Result<Option<Run>> {
+        self.store.run(run_id).await
+    }
+
+    async fn runs(&self, limit: u64) -> Result<Vec<Run>> {
+        self.store.runs(limit).await
+    }
+
+    async fn unfinished_runs(&self) -> Result<Vec<Run>> {
+        self.store.unfinished_runs().await
+    }
+
+    async fn intents(&self) -> Result<Vec<UploadIntent>> {
+        self.store.intents().await
+    }
+
+    async fn checksum(&self, file_id: &str) -> Result<Option<String>> {
+        self.store.checksum(file_id).await
+    }
+
+    async fn steps(&self, query: &StepQuery) -> Result<Vec<Step>> {
+        self.store.steps(query).await
+    }
+}
+
+#[async_trait]
+impl JournalStore for SqliteJournal {
+    async fn begin_run(&self, run: &NewRun) -> Result<()> {
+        let run = run.clone();
+        self.write(move |connection| runs::begin(connection, &run)).await
+    }
+
+    async fn beat(&self, run_id: &str, now: DateTime<Utc>) -> Result<bool> {
+        let run_id = run_id.to_owned();
+        self.write(move |connection| runs::beat(connection, &run_id, now))
+            .await
+    }
+
+    async fn finish_run(
+        &self,
+        run_id: &str,
+        status: RunStatus,
+        summary: &Value,
+        now: DateTime<Utc>,
+    ) -> Result<()> {
+        let (run_id, summary) = (run_id.to_owned(), summary.to_string());
+        self.write(move |connection| runs::finish(connection, &run_id, (status, &summary), now))
+            .await
+    }
+
+    async fn acquire_lease(
+        &self,
+        run_id: &str,
+        provider: &str,
+        dead: &[String],
+        now: DateTime<Utc>,
+    ) -> Result<LeaseGrant> {
+        let (run_id, provider, dead) = (run_id.to_owned(), provider.to_owned(), dead.to_vec());
+        self.write(move |connection| runs::acquire(connection, (&run_id, &provider), &dead, now))
+            .await
+    }
+
+    async fn holds_lease(&self, lease: &Lease, now: DateTime<Utc>) -> Result<bool> {
+        let lease = lease.clone();
+        self.write(move |connection| runs::holds(connection, &lease, now))
+            .await
+    }
+
+    async fn intend_uploads(&self, intents: &[UploadIntent]) -> Result<()> {
+        let intents = intents.to_vec();
+        self.write(move |connection| uploads::intend(connection, &intents))
+            .await
+    }
+
+    async fn commit_uploads(&self, files: &[StoredFile]) -> Result<Vec<String>> {
+        let files = files.to_vec();
+        self.write(move |connection| uploads::commit(connection, &files))
+            .await
+    }
+
+    async fn withdraw_intents(&self, file_ids: &[String]) -> Result<()> {
+        let file_ids = file_ids.to_vec();
+        self.write(move |connection| {
+            for file_id in &file_ids {
+                uploads::withdraw(connection, file_id)?;
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    async fn intend_steps(
+        &self,
+        run_id: &str,
+        steps: &[NewStep],
+        now: DateTime<Utc>,
+    ) -> Result<Vec<Intended>> {
+        let (run_id, steps) = (run_id.to_owned(), steps.to_vec());
+        self.write(move |connection| steps::intend(connection, &run_id, &steps, now))
+            .await
+    }
+
+    async fn settle_steps(
+        &self,
+        run_id: &str,
+        settlements: &[Settlement],
+        now: DateTime<Utc>,
+    ) -> Result<Vec<bool>> {
+        let (run_id, settlements) = (run_id.to_owned(), settlements.to_vec());
+        self.write(move |connection| steps::settle(connection, &run_id, &settlements, now))
+            .await
+    }
+
+    async fn installation(&self) -> Result<String> {
+        self.write(|connection| {
+            let read = "SELECT id FROM main.civic_storage_installation";
+            if let Some(id) = connection.query_row(read, [], |row| row.get(0)).optional()? {
+                return Ok(id);
+            }
+            let id = Uuid::new_v4().to_string();
+            connection.execute(
+                "INSERT INTO main.civic_storage_installation (only_one, id) VALUES (1, ?1)",
+                [&id],
+            )?;
+            Ok(id)
+        })
+        .await
+    }
+}
+
+#[async_trait]
+impl MetadataStore for SqliteJournal {
+    async fn get(&self, id: &str) -> Result<Option<FileRecord>> {
+        self.store.get(id).await
+    }
+
+    async fn find_by_name(&self, folder: &str, name: &str) -> Result<Vec<FileRecord>> {
+        self.store.find_by_name(folder, name).await
+    }
+
+    async fn list(&self, query: &ListQuery) -> Result<RecordPage> {
+        self.store.list(query).await
+    }
+
+    async fn usage(&self, providers: &[ProviderRoots]) -> Result<Vec<UsageRow>> {
+        self.store.usage(providers).await
+    }
+
+    async fn usage_by(
+        &self,
+        dimension: UsageDimension,
+        folder: Option<&str>,
+    ) -> Result<Vec<(String, u64, u64)>> {
+        self.store.usage_by(dimension, folder).await
+    }
+
+    fn scan(&self, scope: ScanScope) -> RecordScan {
+        self.store.scan(scope)
+    }
+
+    async fn known_ids(&self, ids: &[String]) -> Result<HashSet<String>> {
+        self.store.known_ids(ids).await
+    }
+
+    async fn known_paths(&self, paths: &[String]) -> Result<HashSet<String>> {
+        self.store.known_paths(paths).await
+    }
+
+    async fn folders(&self) -> Result<HashSet<String>> {
+        self.store.folders().await
+    }
+
+    async fn count_in_folder(&self, folder: &str) -> Result<u64> {
+        self.store.count_in_folder(folder).await
+    }
+
+    async fn sample_paths(&self, root: &str, limit: u64) -> Result<Vec<String>> {
+        self.store.sample_paths(root, limit).await
+    }
+
+    fn location(&self) -> String {
+        self.store.location()
+    }
+}

@@ -1,0 +1,271 @@
+//! Steps: written down together with what they change in `storage_files`, and settled in the same way.
+
+use chrono::{DateTime, Utc};
+use rusqlite::types::Value;
+use rusqlite::{Connection, OptionalExtension, Row, params, params_from_iter};
+
+use super::super::trouble::Trouble;
+use super::values::{Answer, count, from_json, from_word, json, kept, micros, record, signed, time, word};
+use super::{change, runs};
+use crate::metadata::journal::{Action, Intended, NewStep, Settlement, Step, StepQuery, StepState};
+
+pub(super) fn intend(
+    connection: &Connection,
+    run_id: &str,
+    steps: &[NewStep],
+    now: DateTime<Utc>,
+) -> Answer<Vec<Intended>> {
+    let fenced = || Trouble::Fenced(run_id.to_owned());
+    if !runs::is_running(connection, run_id)? {
+        return Err(fenced());
+    }
+    let mut checked: Option<&str> = None;
+    for step in steps {
+        if checked != Some(&step.provider) {
+            if runs::has_lost_a_lease(connection, run_id, Some(&step.provider), now)? {
+                return Err(fenced());
+            }
+            checked = Some(&step.provider);
+        }
+    }
+    let mut number = last_number(connection, run_id)?;
+    let mut answers = Vec::with_capacity(steps.len());
+    for step in steps {
+        if is_free(connection, step.undoes.as_ref())? && made(connection, step.change.as_ref())? {
+            number += 1;
+            insert(connection, (run_id, number), step, now)?;
+            answers.push(Intended::Written(number));
+        } else {
+            answers.push(Intended::Conflict);
+        }
+    }
+    Ok(answers)
+}
+
+fn made(connection: &Connection, change: Option<&crate::metadata::journal::RecordChange>) -> Answer<bool> {
+    change.map_or(Ok(true), |change| change::apply(connection, change))
+}
+
+fn last_number(connection: &Connection, run_id: &str) -> Answer<u64> {
+    let last: i64 = connection
+        .prepare_cached("SELECT coalesce(max(number), 0) FROM main.civic_storage_steps WHERE run_id = ?1")?
+        .query_row([run_id], |row| row.get(0))?;
+    Ok(last.unsigned_abs())
+}
+
+/// Whether the step to be undone, if any, is settled and nobody is undoing it already.
+fn is_free(connection: &Connection, undoes: Option<&(String, u64)>) -> Answer<bool> {
+    let Some((run_id, number)) = undoes else {
+        return Ok(true);
+    };
+    let free = connection
+        .prepare_cached(
+            "SELECT 1 FROM main.civic_storage_steps WHERE run_id = ?1 AND number = ?2 AND state = 'settled'
+             AND NOT EXISTS (SELECT 1 FROM main.civic_storage_steps AS undoing
+                 WHERE undoing.undoes_run = ?1 AND undoing.undoes_number = ?2 AND undoing.state = 'intended')",
+        )?
+        .query_row(params![run_id, signed(*number)?], |_| Ok(()))
+        .optional()?;
+    Ok(free.is_some())
+}
+
+fn insert(
+    connection: &Connection,
+    (run_id, number): (&str, u64),
+    step: &NewStep,
+    now: DateTime<Utc>,
+) -> Answer<()> {
+    let undoes_number = step.undoes.as_ref().map(|(_, number)| signed(*number));
+    connection
+        .prepare_cached(
+            "INSERT INTO main.civic_storage_steps (run_id, number, action, state, provider, key, to_key, evidence,
+                 file_id, row_before, row_after, undoes_run, undoes_number, changed_at)
+             VALUES (?1, ?2, ?3, 'intended', ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
+        )?
+        .execute(params![
+            run_id,
+            signed(number)?,
+            word(&step.action)?,
+            step.provider,
+            step.key,
+            step.to_key,
+            step.evidence.as_ref().map(json).transpose()?,
+            step.file_id,
+            kept(step.before.as_ref())?,
+            kept(step.after.as_ref())?,
+            step.undoes.as_ref().map(|(run, _)| run),
+            undoes_number.transpose()?,
+            micros(now),
+        ])?;
+    Ok(())
+}
+
+pub(super) fn settle(
+    connection: &Connection,
+    run_id: &str,
+    settlements: &[Settlement],
+    now: DateTime<Utc>,
+) -> Answer<Vec<bool>> {
+    settlements
+        .iter()
+        .map(|settlement| {
+            connection.execute_batch("SAVEPOINT settlement")?;
+            let made = settle_one(connection, run_id, settlement, now)?;
+            connection.execute_batch(if made {
+                "RELEASE settlement"
+            } else {
+                "ROLLBACK TO settlement; RELEASE settlement"
+            })?;
+            Ok(made)
+        })
+        .collect()
+}
+
+/// `false` where the step is not in a state from which it can go there, where its row changed meanwhile, or where what
+/// it undoes has been undone by somebody else: then nothing of it is to stay.
+fn settle_one(
+    connection: &Connection,
+    run_id: &str,
+    settlement: &Settlement,
+    now: DateTime<Utc>,
+) -> Answer<bool> {
+    let from = match settlement.state {
+        StepState::Intended => return Ok(false),
+        StepState::Settled | StepState::Failed => StepState::Intended,
+        StepState::Undone | StepState::Emptied => StepState::Settled,
+    };
+    let step = (run_id, settlement.number);
+    let error = settlement.error.as_deref();
+    if !advance(connection, step, (from, settlement.state), (error, now))?
+        || !made(connection, settlement.change.as_ref())?
+    {
+        return Ok(false);
+    }
+    match undone_by(connection, step)? {
+        Some((undone, state)) if settlement.state == StepState::Settled => advance(
+            connection,
+            (&undone.0, undone.1),
+            (StepState::Settled, state),
+            (None, now),
+        ),
+        _ => Ok(true),
+    }
+}
+
+fn advance(
+    connection: &Connection,
+    (run_id, number): (&str, u64),
+    (from, to): (StepState, StepState),
+    (error, now): (Option<&str>, DateTime<Utc>),
+) -> Answer<bool> {
+    let changed = connection
+        .prepare_cached(
+            "UPDATE main.civic_storage_steps SET state = ?4, error = coalesce(?5, error), changed_at = ?6
+             WHERE run_id = ?1 AND number = ?2 AND state = ?3",
+        )?
+        .execute(params![
+            run_id,
+            signed(number)?,
+            word(&from)?,
+            word(&to)?,
+            error,
+            micros(now)
+        ])?;
+    Ok(changed == 1)
+}
+
+type Undone = ((String, u64), StepState);
+
+/// The step that this one undoes, and what becomes of it: what goes for good cannot be undone again.
+fn undone_by(connection: &Connection, (run_id, number): (&str, u64)) -> Answer<Option<Undone>> {
+    let mut statement = connection.prepare_cached(
+        "SELECT undoes_run, undoes_number, action FROM main.civic_storage_steps
+         WHERE run_id = ?1 AND number = ?2 AND undoes_run IS NOT NULL",
+    )?;
+    let mut rows = statement.query(params![run_id, signed(number)?])?;
+    let Some(row) = rows.next()? else {
+        return Ok(None);
+    };
+    let state = match from_word(row, "action")? {
+        Action::Purge => StepState::Emptied,
+        _ => StepState::Undone,
+    };
+    Ok(Some((
+        (row.get("undoes_run")?, count(row, "undoes_number")?),
+        state,
+    )))
+}
+
+pub(super) fn find(connection: &Connection, query: &StepQuery) -> Answer<Vec<Step>> {
+    let (sql, values) = statement(query)?;
+    let mut statement = connection.prepare_cached(&sql)?;
+    let mut rows = statement.query(params_from_iter(values))?;
+    let mut steps = Vec::new();
+    while let Some(row) = rows.next()? {
+        steps.push(read(row)?);
+    }
+    Ok(steps)
+}
+
+fn statement(query: &StepQuery) -> Answer<(String, Vec<Value>)> {
+    let mut values: Vec<Value> = Vec::new();
+    let mut conditions = vec!["TRUE".to_owned()];
+    let equal = [
+        ("run_id", &query.run_id),
+        ("file_id", &query.file_id),
+        ("provider", &query.provider),
+    ];
+    for (column, value) in equal {
+        if let Some(value) = value {
+            values.push(value.clone().into());
+            conditions.push(format!("{column} = ?{}", values.len()));
+        }
+    }
+    if let Some((run, number)) = &query.after {
+        values.push(run.clone().into());
+        values.push(signed(*number)?.into());
+        let last = values.len();
+        conditions.push(format!("(run_id, number) > (?{}, ?{last})", last - 1));
+    }
+    // Words of this program's own, written out so that the partial index on the state can serve them.
+    let states: Vec<String> = query.states.iter().map(word).collect::<Answer<_>>()?;
+    let actions: Vec<String> = query.actions.iter().map(word).collect::<Answer<_>>()?;
+    for (column, words) in [("state", states), ("action", actions)] {
+        match words.as_slice() {
+            [] => {}
+            [word] => conditions.push(format!("{column} = '{word}'")),
+            words => conditions.push(format!("{column} IN ('{}')", words.join("', '"))),
+        }
+    }
+    let limit = match query.limit {
+        0 => String::new(),
+        limit => format!("LIMIT {limit}"),
+    };
+    let sql = format!(
+        "SELECT * FROM main.civic_storage_steps WHERE {} ORDER BY run_id, number {limit}",
+        conditions.join(" AND ")
+    );
+    Ok((sql, values))
+}
+
+fn read(row: &Row<'_>) -> Answer<Step> {
+    let undoes_run: Option<String> = row.get("undoes_run")?;
+    Ok(Step {
+        run_id: row.get("run_id")?,
+        number: count(row, "number")?,
+        action: from_word(row, "action")?,
+        state: from_word(row, "state")?,
+        provider: row.get("provider")?,
+        key: row.get("key")?,
+        to_key: row.get("to_key")?,
+        evidence: from_json(row, "evidence")?,
+        file_id: row.get("file_id")?,
+        before: record(row, "row_before")?,
+        after: record(row, "row_after")?,
+        undoes: undoes_run
+            .map(|run| Ok::<_, Trouble>((run, count(row, "undoes_number")?)))
+            .transpose()?,
+        error: row.get("error")?,
+        changed_at: time(row, "changed_at")?,
+    })
+}

@@ -1,0 +1,106 @@
+//! Intents of uploads, and the records they become.
+
+use rusqlite::{Connection, OptionalExtension, Row, params};
+
+use super::change;
+use super::values::{Answer, count, micros, owner, signed, time};
+use crate::metadata::journal::{StoredFile, UploadIntent};
+
+pub(super) fn intend(connection: &Connection, intents: &[UploadIntent]) -> Answer<()> {
+    let mut statement = connection.prepare_cached(
+        "INSERT OR REPLACE INTO main.civic_storage_intents
+             (file_id, run_id, provider, key, size, host, pid, process, renewed_at)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+    )?;
+    for intent in intents {
+        statement.execute(params![
+            intent.file_id,
+            intent.run_id,
+            intent.provider,
+            intent.key,
+            signed(intent.size)?,
+            intent.owner.host,
+            intent.owner.pid,
+            intent.owner.process,
+            micros(intent.renewed_at),
+        ])?;
+    }
+    Ok(())
+}
+
+/// The ids that were refused: nobody's intent any more, or the id of a record.
+pub(super) fn commit(connection: &Connection, files: &[StoredFile]) -> Answer<Vec<String>> {
+    let mut refused = Vec::new();
+    for file in files {
+        let id = &file.record.id;
+        if is_intended(connection, id)? && change::insert(connection, &file.record)? {
+            withdraw(connection, id)?;
+            remember(connection, id, &file.sha256)?;
+        } else if !is_committed(connection, file)? {
+            refused.push(id.clone());
+        }
+    }
+    Ok(refused)
+}
+
+/// A call that is repeated after its answer was lost finds its own work done.
+fn is_committed(connection: &Connection, file: &StoredFile) -> Answer<bool> {
+    let recorded = super::super::queries::get(connection, &file.record.id)?;
+    Ok(recorded.as_ref() == Some(&file.record)
+        && checksum(connection, &file.record.id)?.as_deref() == Some(file.sha256.as_str()))
+}
+
+fn remember(connection: &Connection, file_id: &str, sha256: &str) -> Answer<()> {
+    connection
+        .prepare_cached(
+            "INSERT OR REPLACE INTO main.civic_storage_checksums (file_id, sha256) VALUES (?1, ?2)",
+        )?
+        .execute([file_id, sha256])?;
+    Ok(())
+}
+
+fn is_intended(connection: &Connection, file_id: &str) -> Answer<bool> {
+    let found = connection
+        .prepare_cached("SELECT 1 FROM main.civic_storage_intents WHERE file_id = ?1")?
+        .query_row([file_id], |_| Ok(()))
+        .optional()?;
+    Ok(found.is_some())
+}
+
+pub(super) fn withdraw(connection: &Connection, file_id: &str) -> Answer<()> {
+    connection
+        .prepare_cached("DELETE FROM main.civic_storage_intents WHERE file_id = ?1")?
+        .execute([file_id])?;
+    Ok(())
+}
+
+pub(super) fn all(connection: &Connection) -> Answer<Vec<UploadIntent>> {
+    let mut statement =
+        connection.prepare_cached("SELECT * FROM main.civic_storage_intents ORDER BY file_id")?;
+    let mut rows = statement.query([])?;
+    let mut intents = Vec::new();
+    while let Some(row) = rows.next()? {
+        intents.push(read(row)?);
+    }
+    Ok(intents)
+}
+
+fn read(row: &Row<'_>) -> Answer<UploadIntent> {
+    Ok(UploadIntent {
+        file_id: row.get("file_id")?,
+        run_id: row.get("run_id")?,
+        provider: row.get("provider")?,
+        key: row.get("key")?,
+        size: count(row, "size")?,
+        owner: owner(row)?,
+        renewed_at: time(row, "renewed_at")?,
+    })
+}
+
+pub(super) fn checksum(connection: &Connection, file_id: &str) -> Answer<Option<String>> {
+    let found = connection
+        .prepare_cached("SELECT sha256 FROM main.civic_storage_checksums WHERE file_id = ?1")?
+        .query_row([file_id], |row| row.get(0))
+        .optional()?;
+    Ok(found)
+}
