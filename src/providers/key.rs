@@ -108,6 +108,31 @@ pub fn stored_shape(key: &[u8]) -> Option<StoredShape<'_>> {
     None
 }
 
+/// Every UUID that stands anywhere in a key, in lower case, the last one first: that is the key's own where it has
+/// the shape. Of any version and in either case, since this decides what is kept.
+#[must_use]
+pub fn uuids_in(key: &[u8]) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut end = key.len();
+    while let Some(start) = end.checked_sub(UUID_LEN) {
+        let bytes = &key[start..end];
+        if is_uuid(bytes) {
+            found.push(String::from_utf8_lossy(bytes).to_lowercase());
+            end = start;
+        } else {
+            end -= 1;
+        }
+    }
+    found
+}
+
+fn is_uuid(bytes: &[u8]) -> bool {
+    bytes.iter().enumerate().all(|(i, b)| match i {
+        8 | 13 | 18 | 23 => *b == b'-',
+        _ => b.is_ascii_hexdigit(),
+    })
+}
+
 fn is_uuid_v4(bytes: &[u8]) -> bool {
     bytes.len() == UUID_LEN
         && bytes.iter().enumerate().all(|(i, b)| match i {

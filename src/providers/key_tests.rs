@@ -134,3 +134,12 @@ fn reserved_areas_end_at_their_slash() {
         assert!(!is_reserved(theirs.as_bytes()), "{theirs}");
     }
 }
+
+#[test]
+fn every_uuid_of_a_key_is_found_the_last_first() {
+    let other = "11111111-2222-1333-0444-555555555555";
+    let key = format!("{other}/x{V4}{}_{V4}.pdf", V4.to_uppercase());
+    assert_eq!(uuids_in(key.as_bytes()), [V4, V4, V4, other]);
+    assert!(uuids_in(b"permits/0b2f6f3e-6f0a-4d5b-9a53-0f7d8c1e2a3").is_empty());
+    assert!(uuids_in("é".repeat(40).as_bytes()).is_empty());
+}

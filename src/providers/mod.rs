@@ -20,7 +20,7 @@ use object_store::ObjectStore;
 use object_store::path::Path;
 
 pub use build::{build, mapping_of};
-pub use key::{Key, SIDECAR_SUFFIX, StoredShape, is_reserved, sidecar_object, stored_shape};
+pub use key::{Key, SIDECAR_SUFFIX, StoredShape, is_reserved, sidecar_object, stored_shape, uuids_in};
 pub use listing::{EntryKind, ListRequest, Listed, Listing};
 pub use mapping::Mapping;
 

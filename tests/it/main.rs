@@ -8,6 +8,7 @@
 mod common;
 
 mod cleanup_fixture;
+mod cleanup_limited;
 mod cleanup_odd;
 mod cleanup_rules;
 mod config;

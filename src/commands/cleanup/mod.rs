@@ -17,6 +17,7 @@ use crate::engine::cleanup::{self, Caps, Cleanup, CleanupRequest, Counts, Desk, 
 use crate::error::{Code, Exit, Failure};
 use crate::metadata::MetadataStore;
 use crate::output::Outcome;
+use crate::providers::Provider;
 
 /// Finds objects without a record, records without an object, and sizes that differ. Changes nothing.
 #[derive(Debug, Args)]
@@ -110,13 +111,11 @@ pub fn run(context: &Context, args: &CleanupArgs) -> Result<Outcome, Failure> {
 
 fn request(context: &Context, args: &CleanupArgs) -> Result<CleanupRequest, Failure> {
     let config = context.config()?;
+    let (enabled, unreachable) = enabled(context)?;
     let providers = if args.provider.is_empty() {
-        context.providers()?
+        context.providers()?.into_iter().map(Arc::new).collect()
     } else {
-        args.provider
-            .iter()
-            .map(|name| context.provider(name))
-            .collect::<Result<_, _>>()?
+        asked_for(context, &args.provider)?
     };
     let kinds = match args.kind.as_slice() {
         [] => Kind::DEFAULT.to_vec(),
@@ -124,7 +123,9 @@ fn request(context: &Context, args: &CleanupArgs) -> Result<CleanupRequest, Fail
     };
     Ok(CleanupRequest {
         run_id: Uuid::new_v4().to_string(),
-        providers: providers.into_iter().map(Arc::new).collect(),
+        providers,
+        enabled,
+        unreachable,
         all_roots: context
             .roots()?
             .into_iter()
@@ -159,6 +160,31 @@ fn caps(flag: Option<&str>, configured: &config::Cleanup) -> Result<Caps, Failur
         let message = format!("--max-delete {text}: a number of items, or a share of them from 0% to 100%");
         Failure::usage(message)
     })
+}
+
+/// Every enabled provider, and why some cannot be used.
+#[expect(clippy::type_complexity, reason = "two lists that have no other name")]
+fn enabled(context: &Context) -> Result<(Vec<Arc<Provider>>, Vec<(String, String)>), Failure> {
+    let mut usable = Vec::new();
+    let mut unreachable = Vec::new();
+    for provider in context.config()?.providers.iter().filter(|p| p.enabled) {
+        match context.provider(&provider.name) {
+            Ok(provider) => usable.push(Arc::new(provider)),
+            Err(failure) => unreachable.push((provider.name.clone(), failure.message)),
+        }
+    }
+    Ok((usable, unreachable))
+}
+
+/// The providers of these names, each once however often it was named.
+fn asked_for(context: &Context, names: &[String]) -> Result<Vec<Arc<Provider>>, Failure> {
+    let mut asked: Vec<Arc<Provider>> = Vec::new();
+    for name in names {
+        if asked.iter().all(|provider| provider.name != *name) {
+            asked.push(Arc::new(context.provider(name)?));
+        }
+    }
+    Ok(asked)
 }
 
 fn min_age(flag: Option<&str>, configured: Duration) -> Result<Duration, Failure> {

@@ -13,8 +13,8 @@ pub enum Class {
     Sidecar { alone: bool },
     /// Not a name that this system gives, or in a folder that it does not know. Never deleted.
     Foreign,
-    /// Of this system's shape: an orphan, unless its UUID is some record's or it is too young.
-    Candidate { id: String },
+    /// Of this system's shape: an orphan, unless a UUID in it is some record's or it is too young.
+    Candidate,
 }
 
 /// Classifies objects that come in key order.
@@ -33,6 +33,11 @@ impl Classifier {
             folders,
             open: Vec::new(),
         }
+    }
+
+    /// Whether it is a folder of this system's.
+    pub fn knows(&self, folder: &str) -> bool {
+        self.folders.contains(folder)
     }
 
     /// To be called for every object in key order, those with a record included.
@@ -63,9 +68,7 @@ impl Classifier {
             };
         }
         match stored_shape(key) {
-            Some(shape) if self.folders.contains(shape.folder) => Class::Candidate {
-                id: shape.id.to_owned(),
-            },
+            Some(shape) if self.folders.contains(shape.folder) => Class::Candidate,
             _ => Class::Foreign,
         }
     }
@@ -109,10 +112,7 @@ mod tests {
     #[test]
     fn an_object_of_our_shape_in_an_unknown_folder_is_foreign() {
         assert_eq!(classes(&[format!("exports/report_{ID}.csv")]), [Class::Foreign]);
-        assert_eq!(
-            classes(&[format!("permits/report_{ID}.csv")]),
-            [Class::Candidate { id: ID.into() }]
-        );
+        assert_eq!(classes(&[format!("permits/report_{ID}.csv")]), [Class::Candidate]);
     }
 
     #[test]

@@ -8,7 +8,9 @@ use futures::StreamExt;
 use serde::Serialize;
 
 use super::classify::{Class, Classifier};
-use super::scan::younger_than;
+use super::elsewhere::{self, Wanted};
+use super::finding::{Kind, Misplaced};
+use super::scan::{uuids_of, younger_than};
 use super::{CleanupRequest, Desk, ScanError};
 use crate::metadata::{FileRecord, ScanScope};
 use crate::providers::{EntryKind, Key, Listed, Provider, sidecar_object};
@@ -159,17 +161,50 @@ async fn explain_record(
     };
     let Some(object) = object else {
         told.step("Is its object there?", "no: the provider says it does not exist");
-        let young = younger_than(request.min_age, desk.clock.now(), record.created_at.time());
-        told.step(
-            "Is the record old enough?",
-            age(request, young, record.created_at.time()),
-        );
-        return Ok(told.settle(if young { "too-recent" } else { "orphaned-record" }));
+        return explain_missing(desk, request, record, told).await;
     };
     told.step("Is its object there?", format!("yes, {} bytes", object.size));
     let equal = u64::try_from(record.size) == Ok(object.size);
     told.step("Are the sizes equal?", if equal { "yes" } else { "no" });
     Ok(told.settle(if equal { "in-agreement" } else { "mismatch" }))
+}
+
+/// A record whose object is gone.
+async fn explain_missing(
+    desk: Desk<'_>,
+    request: &CleanupRequest,
+    record: &FileRecord,
+    mut told: Explanation,
+) -> Result<Explanation, ScanError> {
+    const ELSEWHERE: &str = "Does any other object carry its UUID?";
+    let created = record.created_at.time();
+    let young = younger_than(request.min_age, desk.clock.now(), created);
+    told.step("Is the record old enough?", age(request, young, created));
+    if young {
+        return Ok(told.settle("too-recent"));
+    }
+    let mut wanted = Wanted::none();
+    wanted.add(&record.id);
+    let elsewhere = elsewhere::search(desk, &request.enabled, &request.unreachable, &wanted).await?;
+    for line in elsewhere.objects.lines(Kind::Misplaced) {
+        let object: Misplaced = serde_json::from_slice(&line?).map_err(std::io::Error::from)?;
+        if object.id.eq_ignore_ascii_case(&record.id) {
+            let (provider, key) = (object.provider, object.key);
+            told.step(
+                ELSEWHERE,
+                format!("yes, {provider}:{key}: never deleted, nor is the record"),
+            );
+            return Ok(told.settle("misplaced"));
+        }
+    }
+    for unseen in &elsewhere.warnings {
+        told.step(
+            ELSEWHERE,
+            format!("cannot be told of {}: {}", unseen.provider, unseen.message),
+        );
+    }
+    told.step(ELSEWHERE, "none that could be looked at");
+    Ok(told.settle("orphaned-record"))
 }
 
 async fn explain_object(
@@ -209,36 +244,38 @@ async fn judge_unnamed(
     (provider, object): (&Provider, &Listed),
     mut told: Explanation,
 ) -> Result<Explanation, ScanError> {
+    const CARRIES: &str = "Has any record a UUID that the key carries?";
     const SHAPE: &str = "Has the key the shape that this system gives, in a folder it knows?";
     let mut folders = desk.metadata.folders().await?;
     folders.extend(request.folders.iter().cloned());
-    let id = match Classifier::new(folders).class(object) {
+    let shaped = match Classifier::new(folders).class(object) {
         Class::Reserved => {
             told.step(SHAPE, "it is this program's own, under a reserved name");
             return Ok(told.settle("reserved"));
         }
         Class::Sidecar { .. } => return explain_sidecar(provider, &object.key, told).await,
-        Class::Foreign => {
-            let special = object.kind == EntryKind::Special;
-            told.step(
-                SHAPE,
-                if special {
-                    "it is not a regular file"
-                } else {
-                    "no: never deleted"
-                },
-            );
-            return Ok(told.settle("foreign"));
+        Class::Foreign if object.kind == EntryKind::Special => {
+            told.step(SHAPE, "it is not a regular file");
+            false
         }
-        Class::Candidate { id } => id,
+        Class::Foreign => {
+            told.step(SHAPE, "no: never deleted");
+            false
+        }
+        Class::Candidate => {
+            told.step(SHAPE, "yes");
+            true
+        }
     };
-    told.step(SHAPE, "yes");
-    let known = desk.metadata.known_ids(std::slice::from_ref(&id)).await?;
-    if known.contains(&id) {
-        told.step("Has any record its UUID?", format!("yes, {id}: never deleted"));
+    let known = desk.metadata.known_ids(&uuids_of(object)).await?;
+    if let Some(id) = known.iter().next() {
+        told.step(CARRIES, format!("yes, {id}: never deleted"));
         return Ok(told.settle("misplaced"));
     }
-    told.step("Has any record its UUID?", "no");
+    told.step(CARRIES, "no");
+    if !shaped {
+        return Ok(told.settle("foreign"));
+    }
     let now = provider.probe().await?.now;
     let young = younger_than(request.min_age, now, Some(object.last_modified));
     told.step(

@@ -7,6 +7,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::metadata::{ScannedRecord, Stamp};
+use crate::providers::Listed;
 use crate::spill::Spool;
 
 /// Kinds of finding, as `--kind` names them.
@@ -78,6 +79,18 @@ pub struct Misplaced {
     pub size: u64,
     /// The record's own object is gone: this may be the only copy, so the record is no orphan either.
     pub record_object_missing: bool,
+}
+
+impl Misplaced {
+    pub(super) fn new(provider: &str, object: &Listed, id: String) -> Self {
+        Self {
+            provider: provider.to_owned(),
+            key: object.key.to_string(),
+            id,
+            size: object.size,
+            record_object_missing: false,
+        }
+    }
 }
 
 /// Something under the root that this system did not name, or a sidecar whose object is gone.

@@ -7,6 +7,7 @@
 mod caps;
 mod classify;
 mod compare;
+mod elsewhere;
 mod explain;
 mod finding;
 mod ordered;
@@ -56,6 +57,10 @@ pub struct CleanupRequest {
     pub run_id: String,
     /// The providers to look at.
     pub providers: Vec<Arc<Provider>>,
+    /// Every enabled provider, looked at or not: the bytes of a record may lie on any of them.
+    pub enabled: Vec<Arc<Provider>>,
+    /// Enabled providers that this version cannot reach, and why: only `providers` has to be reached.
+    pub unreachable: Vec<(String, String)>,
     /// Roots of every configured provider, looked at or not: a record under none of them is unmapped.
     pub all_roots: Vec<String>,
     /// Names of the folders of storage.yml.
@@ -126,9 +131,12 @@ pub async fn run(desk: Desk<'_>, request: &CleanupRequest) -> Result<Cleanup, Sc
         }
         desk.progress.finish();
     }
-    let CleanupReport { counts, .. } = &mut run.report;
+    let elsewhere = elsewhere::look(desk, request, &scans).await?;
+    let CleanupReport { counts, warnings, .. } = &mut run.report;
+    warnings.extend(elsewhere.warnings);
     settle(
         &scans,
+        &elsewhere.objects,
         &mut Settled {
             kinds: &request.kinds,
             findings: &mut run.findings,

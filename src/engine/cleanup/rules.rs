@@ -18,6 +18,9 @@ const CLOCK_SKEW: TimeDelta = TimeDelta::minutes(5);
 /// Fewer orphans than this say nothing about the database.
 const RESTORED_AT_LEAST: u64 = 10;
 
+/// A folder without any object is worth a warning where at least this many records name it: one file may be lost.
+const EMPTY_FOLDER_RECORDS: u64 = 3;
+
 /// What a real run would refuse by, for one provider.
 ///
 /// # Errors
@@ -45,6 +48,16 @@ pub async fn warnings(
             format!("the listing shows none of our objects though {records} records name this provider")
         };
         found.push(warn("empty-listing", message, !unmounted));
+    }
+    for (folder, view) in scan.folders.iter().filter(|_| scan.shaped > 0) {
+        if view.objects == 0 && view.records >= EMPTY_FOLDER_RECORDS {
+            let records = view.records;
+            let message = format!(
+                "nothing of ours is in folder {folder} though {records} records name it: was it moved, or its disk \
+                 not mounted?"
+            );
+            found.push(warn("empty-listing", message, true));
+        }
     }
     if scan.shaped > 0 && scan.provider.records_scanned == 0 && !has_records(desk, provider).await? {
         let message = format!("{} objects, and not one record names this provider", scan.shaped);

@@ -3,6 +3,7 @@
 //! Nothing here deletes. What is found stays in [`Scan`] until the listing has reached its end; a scan that fails
 //! takes its findings with it, so that nothing is ever claimed on half a view.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -19,7 +20,9 @@ use super::records::{KeyedRecord, RecordMerge};
 use super::report::{Counts, ErrorSummary, ProviderScan};
 use super::{CleanupRequest, Desk, ScanError};
 use crate::metadata::ScannedRecord;
-use crate::providers::{EntryKind, Key, ListRequest, Listed, Probe, Provider, ProviderError};
+use crate::providers::{
+    EntryKind, Key, ListRequest, Listed, Probe, Provider, ProviderError, SIDECAR_SUFFIX, uuids_in,
+};
 
 /// Ids asked of the database at once.
 const ID_BATCH: usize = 500;
@@ -41,6 +44,15 @@ pub struct Scan {
     pub shaped: u64,
     /// When the newest record seen was made, by its own word.
     pub newest_record: Option<DateTime<Utc>>,
+    /// For each folder that records name, whether anything of ours was in it.
+    pub folders: BTreeMap<String, FolderView>,
+}
+
+/// What stood in one folder of one provider.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct FolderView {
+    pub objects: u64,
+    pub records: u64,
 }
 
 impl Scan {
@@ -54,8 +66,17 @@ impl Scan {
             errors: ErrorSummary::default(),
             shaped: 0,
             newest_record: None,
+            folders: BTreeMap::new(),
         }
     }
+}
+
+/// An object that no record names, until the database was asked whose UUIDs its key carries.
+struct Unnamed {
+    object: Listed,
+    ids: Vec<String>,
+    /// Of this system's shape, in a folder it knows.
+    shaped: bool,
 }
 
 /// A comparison under way.
@@ -65,7 +86,7 @@ pub struct Scanner<'a> {
     provider: &'a Provider,
     probe: Probe,
     classifier: Classifier,
-    objects: Vec<(String, Listed)>,
+    objects: Vec<Unnamed>,
     records: Vec<KeyedRecord>,
     scan: Scan,
 }
@@ -119,6 +140,10 @@ impl<'a> Scanner<'a> {
         match pair {
             Pair::Both { object, keyed, first } => {
                 self.count_record(&keyed.record);
+                if let Some(folder) = self.folder_of(&keyed.key) {
+                    folder.records += 1;
+                    folder.objects += 1;
+                }
                 if first {
                     self.count_object(&object);
                     self.classifier.saw(&object.key);
@@ -129,7 +154,7 @@ impl<'a> Scanner<'a> {
             Pair::ObjectOnly(object) => {
                 let class = self.classifier.class(&object);
                 // Sidecars and this program's own are parts of something, not objects that somebody stored.
-                if matches!(class, Class::Foreign | Class::Candidate { .. }) {
+                if matches!(class, Class::Foreign | Class::Candidate) {
                     self.count_object(&object);
                 }
                 self.classifier.saw(&object.key);
@@ -137,6 +162,9 @@ impl<'a> Scanner<'a> {
             }
             Pair::RecordOnly(keyed) => {
                 self.count_record(&keyed.record);
+                if let Some(folder) = self.folder_of(&keyed.key) {
+                    folder.records += 1;
+                }
                 self.record_only(keyed).await
             }
             Pair::Unaddressable(record) => {
@@ -145,6 +173,18 @@ impl<'a> Scanner<'a> {
                 self.report(Kind::Unmapped, &Unmapped::from(&record))
             }
         }
+    }
+
+    /// The count of the folder that a key is in, if it is one that is known: no more are kept than there are.
+    fn folder_of(&mut self, key: &Key) -> Option<&mut FolderView> {
+        let (folder, _) = key.as_str()?.rsplit_once('/')?;
+        if !self.scan.folders.contains_key(folder) {
+            if !self.classifier.knows(folder) {
+                return None;
+            }
+            self.scan.folders.insert(folder.to_owned(), FolderView::default());
+        }
+        self.scan.folders.get_mut(folder)
     }
 
     fn count_object(&mut self, object: &Listed) {
@@ -188,19 +228,33 @@ impl<'a> Scanner<'a> {
                 self.scan.counts.sidecars_without_object += 1;
                 self.report(Kind::Sidecars, &self.stray(&object))?;
             }
-            Class::Foreign => {
-                self.scan.counts.foreign += 1;
-                self.report(Kind::Foreign, &self.stray(&object))?;
-            }
-            Class::Candidate { id } => {
+            Class::Foreign => self.unnamed(object, false).await?,
+            Class::Candidate => {
                 self.scan.shaped += 1;
-                self.objects.push((id, object));
-                if self.objects.len() >= ID_BATCH {
-                    self.settle_objects().await?;
+                if let Some(folder) = self.folder_of(&object.key) {
+                    folder.objects += 1;
                 }
+                self.unnamed(object, true).await?;
             }
         }
         Ok(())
+    }
+
+    async fn unnamed(&mut self, object: Listed, shaped: bool) -> Result<(), ScanError> {
+        let ids = uuids_of(&object);
+        if ids.is_empty() {
+            return self.foreign(&object);
+        }
+        self.objects.push(Unnamed { object, ids, shaped });
+        if self.objects.len() >= ID_BATCH {
+            self.settle_objects().await?;
+        }
+        Ok(())
+    }
+
+    fn foreign(&mut self, object: &Listed) -> Result<(), ScanError> {
+        self.scan.counts.foreign += 1;
+        self.report(Kind::Foreign, &self.stray(object))
     }
 
     /// Rules 3 and 5 for the objects gathered: whose UUID a record has is misplaced, what is young is left alone.
@@ -209,19 +263,14 @@ impl<'a> Scanner<'a> {
         if batch.is_empty() {
             return Ok(());
         }
-        let ids: Vec<String> = batch.iter().map(|(id, _)| id.clone()).collect();
+        let ids: Vec<String> = batch.iter().flat_map(|unnamed| unnamed.ids.clone()).collect();
         let known = self.desk.metadata.known_ids(&ids).await?;
-        for (id, object) in batch {
-            if known.contains(&id) {
-                let key = object.key.to_string();
-                let finding = Misplaced {
-                    provider: self.provider.name.clone(),
-                    key,
-                    id,
-                    size: object.size,
-                    record_object_missing: false,
-                };
+        for Unnamed { object, ids, shaped } in batch {
+            if let Some(id) = ids.into_iter().find(|id| known.contains(id)) {
+                let finding = Misplaced::new(&self.provider.name, &object, id);
                 self.scan.pending.push(Kind::Misplaced, &finding)?;
+            } else if !shaped {
+                self.foreign(&object)?;
             } else if self.is_young(self.probe.now, Some(object.last_modified)) {
                 self.scan.counts.too_recent += 1;
             } else {
@@ -350,6 +399,16 @@ impl<'a> Scanner<'a> {
         self.scan.errors.add(&error);
         Ok(self.scan.findings.push(Kind::Errors, &error)?)
     }
+}
+
+/// The UUIDs that an object's key carries. A symlink or a device holds nobody's bytes, whatever it is called, and
+/// nor does a sidecar.
+pub fn uuids_of(object: &Listed) -> Vec<String> {
+    let key = object.key.as_bytes();
+    if object.kind == EntryKind::Special || key.ends_with(SIDECAR_SUFFIX) {
+        return Vec::new();
+    }
+    uuids_in(key)
 }
 
 /// Whether something that began at `since` is younger than `min_age` at `now`; unknown and future times are.

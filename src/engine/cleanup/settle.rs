@@ -16,6 +16,8 @@ const SORT_BUDGET: usize = 2 << 20;
 /// Sorts a record's line before the lines of objects that carry its id.
 const RECORD: u8 = 0;
 const OBJECT: u8 = 1;
+/// Of an object that the scans did not see: it counts only where it is a record's last copy.
+const ELSEWHERE: u8 = 2;
 
 #[derive(Deserialize)]
 struct HasId {
@@ -56,8 +58,12 @@ impl Settled<'_> {
 ///
 /// # Errors
 /// Where the temporary directory fails.
-pub fn settle(scans: &[Scan], settled: &mut Settled<'_>) -> io::Result<()> {
-    if scans.iter().all(|scan| scan.pending.is_empty(Kind::Misplaced)) {
+pub fn settle(scans: &[Scan], elsewhere: &Findings, settled: &mut Settled<'_>) -> io::Result<()> {
+    let pending = scans.iter().map(|scan| &scan.pending);
+    if pending
+        .chain([elsewhere])
+        .all(|found| found.is_empty(Kind::Misplaced))
+    {
         // Nothing to match: keep the order in which they were found.
         for scan in scans {
             for line in scan.pending.lines(Kind::OrphanedRecords) {
@@ -69,7 +75,7 @@ pub fn settle(scans: &[Scan], settled: &mut Settled<'_>) -> io::Result<()> {
     // The record seen last, until an object with its id shows or the next id comes.
     let mut waiting: Option<(Vec<u8>, Vec<u8>)> = None;
     let mut found: Option<Vec<u8>> = None;
-    for pair in sorted_by_id(scans)?.finish()? {
+    for pair in sorted_by_id(scans, elsewhere)?.finish()? {
         let (mut id, line) = pair?;
         let side = id.pop();
         if waiting
@@ -83,26 +89,33 @@ pub fn settle(scans: &[Scan], settled: &mut Settled<'_>) -> io::Result<()> {
             waiting = Some((id, line));
             continue;
         }
-        if waiting.take().is_some() {
+        let last_copy = waiting.take().is_some();
+        if last_copy {
             found = Some(id.clone());
+        } else if side == Some(ELSEWHERE) {
+            continue;
         }
         settled.misplaced(&line, found.as_ref() == Some(&id))?;
     }
     waiting.map_or(Ok(()), |(_, orphan)| settled.orphan(&orphan))
 }
 
-fn sorted_by_id(scans: &[Scan]) -> io::Result<Sorter> {
+fn sorted_by_id(scans: &[Scan], elsewhere: &Findings) -> io::Result<Sorter> {
     let mut sorter = Sorter::new(SORT_BUDGET);
-    for scan in scans {
-        for (kind, side) in [(Kind::OrphanedRecords, RECORD), (Kind::Misplaced, OBJECT)] {
-            for line in scan.pending.lines(kind) {
-                let line = line?;
-                let HasId { id } = serde_json::from_slice(&line)?;
-                let mut key = id.to_lowercase().into_bytes();
-                key.push(side);
-                sorter.push(&key, &line)?;
-            }
+    let mut add = |found: &Findings, kind, side| -> io::Result<()> {
+        for line in found.lines(kind) {
+            let line = line?;
+            let HasId { id } = serde_json::from_slice(&line)?;
+            let mut key = id.to_lowercase().into_bytes();
+            key.push(side);
+            sorter.push(&key, &line)?;
         }
+        Ok(())
+    };
+    for scan in scans {
+        add(&scan.pending, Kind::OrphanedRecords, RECORD)?;
+        add(&scan.pending, Kind::Misplaced, OBJECT)?;
     }
+    add(elsewhere, Kind::Misplaced, ELSEWHERE)?;
     Ok(sorter)
 }
