@@ -10,9 +10,10 @@ use tokio::runtime::{Builder, Runtime};
 
 use crate::cli::{GlobalArgs, ProgressFormat};
 use crate::config::{self, Config, DatabaseUrl, LoadRequest, Loaded, ProviderConfig};
+use crate::engine::journal::Journal;
 use crate::engine::{Clock, Interrupt, SystemClock};
 use crate::error::{Code, Exit, Failure};
-use crate::metadata::journal::{JournalReader, JournalStore};
+use crate::metadata::journal::{JournalReader, JournalStore, Owner};
 use crate::metadata::sqlite::{SqliteJournal, SqliteStore};
 use crate::metadata::{MetadataStore, ProviderRoots};
 use crate::output::{LogSettings, Printer, ProgressMode, Reporter};
@@ -139,6 +140,23 @@ impl Context {
         }
         let journal = SqliteJournal::beside(self.sqlite()?)?;
         Ok(Arc::new(self.journal.get_or_init(|| journal).clone()))
+    }
+
+    /// Where a command that changes something writes itself down.
+    ///
+    /// # Errors
+    /// As [`Self::journal`].
+    pub fn run_journal(&self) -> Result<Journal, Failure> {
+        // Who ran sudo matters more than that it was root in the end.
+        let user = ["SUDO_USER", "USER", "LOGNAME"]
+            .iter()
+            .find_map(|name| std::env::var(name).ok().filter(|user| !user.is_empty()));
+        Ok(Journal {
+            store: self.journal()?,
+            clock: Arc::new(self.clock()),
+            owner: Owner::of_this_process(),
+            actor: user,
+        })
     }
 
     fn sqlite(&self) -> Result<SqliteStore, Failure> {

@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use crate::config::{self, ConfigError, Problem, WriteError};
 use crate::engine::cleanup::ScanError;
+use crate::engine::journal::JournalError;
 use crate::metadata::MetadataError;
 use crate::providers::ProviderError;
 
@@ -161,6 +162,8 @@ pub enum RoomError {
     Provider(#[from] ProviderError),
     #[error(transparent)]
     Scan(#[from] ScanError),
+    #[error(transparent)]
+    Journal(#[from] JournalError),
 }
 
 impl<E> From<E> for Failure
@@ -176,6 +179,7 @@ where
             RoomError::Metadata(error) => metadata(error, &message),
             RoomError::Provider(error) => provider(error, message),
             RoomError::Scan(error) => scan(error, message),
+            RoomError::Journal(error) => journal(error, message),
         }
     }
 }
@@ -239,6 +243,17 @@ fn scan(error: ScanError, message: String) -> Failure {
             .detail("key", key)
             .hint("run the command again; if it stays, ask whoever runs the storage service"),
         ScanError::Unordered => Failure::new(Exit::Failed, Code::Error, message),
+    }
+}
+
+fn journal(error: JournalError, message: String) -> Failure {
+    match error {
+        JournalError::Store(error) => metadata(error, &message),
+        JournalError::Held { provider, run } => Failure::new(Exit::Locked, Code::Locked, message)
+            .retryable()
+            .detail("provider", provider)
+            .detail("run", run.id)
+            .hint("wait until it has ended; storage:runs shows how it stands"),
     }
 }
 

@@ -4,6 +4,7 @@
 pub mod cleanup;
 pub mod info;
 mod interrupt;
+pub mod journal;
 pub mod list;
 pub mod objects;
 pub mod usage;

@@ -17,4 +17,5 @@ mod harness;
 mod metadata;
 mod providers;
 mod questions;
+mod recovery;
 mod shells;

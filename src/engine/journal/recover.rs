@@ -1,0 +1,463 @@
+//! Ending what dead runs left. A step whose object was moved, or still can be, is finished; any other is given up and its
+//! row put back. An upload without a record goes to the trash of the recovering run: never for good, so that a database
+//! restored from a backup destroys nothing.
+//!
+//! Everything here may be interrupted anywhere and begun again: the dead run is ended first, which fences its process
+//! should it wake; then a lease on the provider keeps a second recovery out.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use serde_json::json;
+
+use super::{Journal, JournalError, RunHandle, is_dead, rows};
+use crate::engine::objects::{self, MoveOutcome, PurgeOutcome};
+use crate::failpoint::reach;
+use crate::metadata::journal::{
+    Action, Evidence, Intended, NewStep, RecordChange, Run, RunStatus, Settlement, Step, StepQuery,
+    StepState, UploadIntent,
+};
+use crate::metadata::{FileRecord, MetadataError};
+use crate::providers::{Key, Provider, ProviderError};
+
+/// What a recovery did.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RecoveryReport {
+    /// Runs whose processes had died.
+    pub runs: u64,
+    /// Steps that were finished.
+    pub finished: u64,
+    /// Steps that were given up, everything as before.
+    pub given_up: u64,
+    /// Uploads that left nothing, or had become records.
+    pub withdrawn: u64,
+    /// Uploads whose objects went to the trash.
+    pub trashed: u64,
+    /// What has to wait for another recovery, and why.
+    pub left: Vec<String>,
+}
+
+/// Ends what dead runs left on these providers; does and writes nothing where there is nothing.
+///
+/// # Errors
+/// Where the database fails, or this process was away for so long that another one took over. A provider that does not
+/// answer, or is held by a living run, is told of in the report and left to the next recovery.
+///
+/// # Cancellation
+/// Safe: the next recovery goes on where this one was.
+pub async fn recover(journal: &Journal, providers: &[Arc<Provider>]) -> Result<RecoveryReport, JournalError> {
+    let seen = Remains::find(journal).await?;
+    if seen.is_empty() {
+        return Ok(RecoveryReport::default());
+    }
+    let dead: Vec<&str> = seen.dead.iter().map(|run| run.id.as_str()).collect();
+    let run = journal.begin("storage:recover", json!({ "runs": dead })).await?;
+    let mut recovery = Recovery {
+        journal,
+        run: &run,
+        held: HashMap::new(),
+        report: RecoveryReport::default(),
+    };
+    recovery.end_runs(&seen.dead).await?;
+    recovery.hold(&seen, providers).await?;
+    // What another recovery did before the leases were granted is done.
+    let remains = Remains::find(journal).await?;
+    for intent in &remains.intents {
+        recovery.upload(intent).await?;
+    }
+    for step in &remains.steps {
+        recovery.step(step).await?;
+    }
+    let report = recovery.report;
+    let status = match report.left.as_slice() {
+        [] => RunStatus::Done,
+        _ => RunStatus::Partial,
+    };
+    run.finish(status, json!(report)).await?;
+    for left in &report.left {
+        tracing::warn!("an interrupted run could not be recovered yet: {left}");
+    }
+    Ok(report)
+}
+
+/// What dead runs left.
+struct Remains {
+    dead: Vec<Run>,
+    intents: Vec<UploadIntent>,
+    steps: Vec<Step>,
+}
+
+impl Remains {
+    /// Runs are read last: one that had begun before its intent was written has either ended by now or is found.
+    async fn find(journal: &Journal) -> Result<Self, MetadataError> {
+        let intents = journal.store.intents().await?;
+        let query = StepQuery {
+            states: vec![StepState::Intended],
+            ..StepQuery::default()
+        };
+        let steps = journal.store.steps(&query).await?;
+        let now = journal.clock.now();
+        let unfinished = journal.store.unfinished_runs().await?;
+        let (dead, living): (Vec<Run>, Vec<Run>) = unfinished.into_iter().partition(|run| is_dead(run, now));
+        let living: HashSet<String> = living.into_iter().map(|run| run.id).collect();
+        Ok(Self {
+            dead,
+            intents: intents
+                .into_iter()
+                .filter(|intent| !living.contains(&intent.run_id) || is_dead(intent, now))
+                .collect(),
+            steps: steps
+                .into_iter()
+                .filter(|step| !living.contains(&step.run_id))
+                .collect(),
+        })
+    }
+
+    fn is_empty(&self) -> bool {
+        self.dead.is_empty() && self.intents.is_empty() && self.steps.is_empty()
+    }
+
+    fn providers(&self) -> BTreeSet<&str> {
+        let of_steps = self
+            .steps
+            .iter()
+            .filter(|step| step.action != Action::Record)
+            .map(|step| step.provider.as_str());
+        let of_intents = self.intents.iter().map(|intent| intent.provider.as_str());
+        of_steps.chain(of_intents).collect()
+    }
+}
+
+/// Why a step stays as it is for now.
+enum Stays {
+    Provider(ProviderError),
+    Journal(JournalError),
+}
+
+impl From<ProviderError> for Stays {
+    fn from(error: ProviderError) -> Self {
+        Self::Provider(error)
+    }
+}
+
+impl From<JournalError> for Stays {
+    fn from(error: JournalError) -> Self {
+        Self::Journal(error)
+    }
+}
+
+impl From<MetadataError> for Stays {
+    fn from(error: MetadataError) -> Self {
+        Self::Journal(error.into())
+    }
+}
+
+/// How a step ends.
+enum End {
+    Finished,
+    GivenUp(&'static str),
+}
+
+struct Recovery<'a> {
+    journal: &'a Journal,
+    run: &'a RunHandle,
+    held: HashMap<String, Arc<Provider>>,
+    report: RecoveryReport,
+}
+
+impl Recovery<'_> {
+    /// A run that is ended can write no more steps and commit no more of its leases: should its process wake, it is
+    /// fenced.
+    async fn end_runs(&mut self, dead: &[Run]) -> Result<(), JournalError> {
+        for run in dead {
+            let summary = json!({ "recoveredBy": self.run.id() });
+            let now = self.journal.clock.now();
+            let ended = self
+                .journal
+                .store
+                .finish_run(&run.id, RunStatus::Interrupted, &summary, now);
+            match ended.await {
+                Ok(()) => self.report.runs += 1,
+                // Another recovery was faster, or it came to its end after all.
+                Err(MetadataError::Fenced { .. }) => {}
+                Err(error) => return Err(error.into()),
+            }
+            reach("recover.after-end");
+        }
+        Ok(())
+    }
+
+    async fn hold(&mut self, remains: &Remains, providers: &[Arc<Provider>]) -> Result<(), JournalError> {
+        for name in remains.providers() {
+            let Some(provider) = providers.iter().find(|provider| provider.name == name) else {
+                let left = format!("provider {name} is not among those that this command works with");
+                self.report.left.push(left);
+                continue;
+            };
+            match self.run.lease(name).await {
+                Ok(()) => {
+                    self.held.insert(name.to_owned(), Arc::clone(provider));
+                }
+                Err(error @ JournalError::Held { .. }) => self.report.left.push(error.to_string()),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    async fn upload(&mut self, intent: &UploadIntent) -> Result<(), JournalError> {
+        let Some(provider) = self.held.get(&intent.provider).cloned() else {
+            return Ok(());
+        };
+        match self.end_upload(intent, &provider).await {
+            Ok(true) => self.report.trashed += 1,
+            Ok(false) => self.report.withdrawn += 1,
+            Err(Stays::Provider(error)) => self.report.left.push(error.to_string()),
+            Err(Stays::Journal(error)) => return Err(error),
+        }
+        Ok(())
+    }
+
+    /// Whether an object went to the trash. The intent goes before the object is touched: from then on its process can
+    /// commit no record, and whether it had is looked up after that.
+    async fn end_upload(&self, intent: &UploadIntent, provider: &Provider) -> Result<bool, Stays> {
+        self.run.check().await?;
+        let ids = std::slice::from_ref(&intent.file_id);
+        let key = Key::from(intent.key.as_str());
+        let found = match self.record(Some(&intent.file_id)).await? {
+            Some(_) => None,
+            None => provider.head(&key).await?,
+        };
+        let Some(found) = found else {
+            self.journal.store.withdraw_intents(ids).await?;
+            return Ok(false);
+        };
+        let step = NewStep {
+            action: Action::Trash,
+            provider: provider.name.clone(),
+            to_key: Some(text(&objects::trash_key(provider, self.run.id(), &key)?)),
+            key: Some(intent.key.clone()),
+            evidence: Some(objects::evidence_of(&found)),
+            file_id: Some(intent.file_id.clone()),
+            before: None,
+            after: None,
+            change: None,
+            undoes: None,
+        };
+        let answers = self.run.intend(vec![step.clone()]).await?;
+        let Some(Intended::Written(number)) = answers.first() else {
+            return Ok(false);
+        };
+        reach("recover.after-intent");
+        let step = written(self.run.id(), *number, step, self.journal.clock.now());
+        let end = self.finish(&step, provider).await?;
+        self.settle(&step, end).await?;
+        Ok(true)
+    }
+
+    async fn step(&mut self, step: &Step) -> Result<(), JournalError> {
+        let end = match (step.action, self.held.get(&step.provider)) {
+            (Action::Record, _) => self.judge(step).await,
+            (_, Some(provider)) => {
+                self.run.check().await?;
+                self.finish(step, provider).await
+            }
+            (_, None) => return Ok(()),
+        };
+        let settled = match end {
+            Ok(end) => self.settle(step, end).await,
+            Err(stays) => Err(stays),
+        };
+        match settled {
+            Ok(true) => self.report.finished += 1,
+            Ok(false) => self.report.given_up += 1,
+            Err(Stays::Provider(error)) => self.report.left.push(error.to_string()),
+            Err(Stays::Journal(error)) => return Err(error),
+        }
+        Ok(())
+    }
+
+    /// A record that alone was to change has changed with the step, or has not: nothing is done to it any more.
+    async fn judge(&self, step: &Step) -> Result<End, Stays> {
+        let current = self.record(step.file_id.as_deref()).await?;
+        Ok(if current == step.after {
+            End::Finished
+        } else {
+            End::GivenUp("interrupted before its record was changed")
+        })
+    }
+
+    /// Does to the object what the step meant to, where it is still what the step saw.
+    async fn finish(&self, step: &Step, provider: &Provider) -> Result<End, Stays> {
+        let (Some(key), Some(evidence)) = (&step.key, &step.evidence) else {
+            return Ok(End::GivenUp("it does not say what it saw"));
+        };
+        let key = Key::from(key.as_str());
+        let to = step.to_key.as_deref().map(Key::from);
+        let end = match (step.action, to) {
+            (Action::Purge, _) => self.purge(step, provider, (&key, evidence)).await?,
+            (Action::Trash, Some(to)) => self.trash(step, provider, (&key, &to, evidence)).await?,
+            (Action::Move, Some(to)) => moved(objects::move_object(provider, &key, &to, evidence).await?),
+            (Action::Restore, Some(to)) => moved(objects::put_back(provider, &key, &to, evidence).await?),
+            _ => End::GivenUp("it does not say where to"),
+        };
+        reach("recover.after-act");
+        Ok(end)
+    }
+
+    async fn trash(
+        &self,
+        step: &Step,
+        provider: &Provider,
+        (key, to, evidence): (&Key, &Key, &Evidence),
+    ) -> Result<End, Stays> {
+        if self.is_recorded(step).await? {
+            // Somebody put the record back: it is to have its bytes.
+            objects::put_back(provider, to, key, evidence).await?;
+            return Ok(End::GivenUp("its record is there"));
+        }
+        Ok(moved(objects::move_object(provider, key, to, evidence).await?))
+    }
+
+    async fn purge(
+        &self,
+        step: &Step,
+        provider: &Provider,
+        (key, evidence): (&Key, &Evidence),
+    ) -> Result<End, Stays> {
+        if self.is_recorded(step).await? {
+            return Ok(End::GivenUp("its record is there"));
+        }
+        Ok(match objects::purge(provider, key, evidence).await? {
+            PurgeOutcome::Purged | PurgeOutcome::AlreadyGone => End::Finished,
+            PurgeOutcome::Changed => End::GivenUp(CHANGED),
+        })
+    }
+
+    /// Whether the file that the step takes away has a record, and can get none by an upload any more.
+    async fn is_recorded(&self, step: &Step) -> Result<bool, Stays> {
+        if let (None, Some(id)) = (&step.before, &step.file_id) {
+            self.journal
+                .store
+                .withdraw_intents(std::slice::from_ref(id))
+                .await?;
+            reach("recover.after-withdrawal");
+        }
+        Ok(self.record(step.file_id.as_deref()).await?.is_some())
+    }
+
+    async fn record(&self, id: Option<&str>) -> Result<Option<FileRecord>, MetadataError> {
+        match id {
+            Some(id) => self.journal.store.get(id).await,
+            None => Ok(None),
+        }
+    }
+
+    /// Whether the step was finished rather than given up.
+    async fn settle(&self, step: &Step, end: End) -> Result<bool, Stays> {
+        let current = self.record(step.file_id.as_deref()).await?;
+        let why = match end {
+            End::GivenUp(why) => why,
+            End::Finished => {
+                let why = match rows::forward(step, current.as_ref()) {
+                    Ok(change) => {
+                        if self.settles(step, None, change).await? {
+                            return Ok(true);
+                        }
+                        "its record was changed meanwhile"
+                    }
+                    Err(why) => why,
+                };
+                self.take_back(step, current.as_ref()).await?;
+                why
+            }
+        };
+        let change = rows::back(step, current.as_ref());
+        let with_change = change.is_some();
+        if !self.settles(step, Some(why), change).await? && with_change {
+            self.settles(step, Some(why), None).await?;
+        }
+        Ok(false)
+    }
+
+    /// An object that came into use without its row goes back to where it was, unless a row says that it is in use.
+    async fn take_back(&self, step: &Step, current: Option<&FileRecord>) -> Result<(), Stays> {
+        let in_use = current
+            .zip(step.after.as_ref())
+            .is_some_and(|(current, after)| current.provider_path == after.provider_path);
+        let provider = self.held.get(&step.provider);
+        if let (Some(provider), Some(key), Some(to), Some(evidence)) =
+            (provider, &step.key, &step.to_key, &step.evidence)
+            && matches!(step.action, Action::Move | Action::Restore)
+            && !in_use
+        {
+            let (key, to) = (Key::from(key.as_str()), Key::from(to.as_str()));
+            objects::put_back(provider, &to, &key, evidence).await?;
+        }
+        Ok(())
+    }
+
+    async fn settles(
+        &self,
+        step: &Step,
+        why: Option<&str>,
+        change: Option<RecordChange>,
+    ) -> Result<bool, MetadataError> {
+        let settlement = Settlement {
+            number: step.number,
+            state: if why.is_some() {
+                StepState::Failed
+            } else {
+                StepState::Settled
+            },
+            error: why.map(str::to_owned),
+            change,
+        };
+        let now = self.journal.clock.now();
+        let settled = self
+            .journal
+            .store
+            .settle_steps(&step.run_id, std::slice::from_ref(&settlement), now);
+        let made = settled.await?.first() == Some(&true);
+        reach("recover.after-settle");
+        Ok(made)
+    }
+}
+
+const CHANGED: &str = "the object is no longer what it was";
+
+const fn moved(outcome: MoveOutcome) -> End {
+    match outcome {
+        MoveOutcome::Moved | MoveOutcome::AlreadyThere => End::Finished,
+        MoveOutcome::Changed => End::GivenUp(CHANGED),
+        MoveOutcome::Missing => End::GivenUp("the object is gone"),
+        MoveOutcome::TargetTaken => End::GivenUp("something else stands where it was to go"),
+    }
+}
+
+fn text(key: &Key) -> String {
+    key.as_str().unwrap_or_default().to_owned()
+}
+
+/// The step as it was written down.
+fn written(run_id: &str, number: u64, step: NewStep, now: DateTime<Utc>) -> Step {
+    Step {
+        run_id: run_id.to_owned(),
+        number,
+        action: step.action,
+        state: StepState::Intended,
+        provider: step.provider,
+        key: step.key,
+        to_key: step.to_key,
+        evidence: step.evidence,
+        file_id: step.file_id,
+        before: step.before,
+        after: step.after,
+        undoes: step.undoes,
+        error: None,
+        changed_at: now,
+    }
+}
