@@ -7,7 +7,7 @@ _civic() {
     [[ $line == *[[:space:]] ]] && words+=("")
     local cur=${words[${#words[@]} - 1]} prev="" stem="" command="" i word
     local skip=0
-    local valued=' --access --allowed-types --bucket --by --color --config --database --description --endpoint --explain --folder --kind --limit --log-format --max-delete --max-size --min-age --out --output --page --path --prefix --progress --provider --provider-type --quota --region --search --sort --system-data --type --update '
+    local valued=' --access --allowed-types --bucket --by --color --config --database --description --endpoint --explain --folder --kind --limit --log-format --max-delete --max-size --min-age --out --output --override --page --path --prefix --progress --provider --provider-type --quota --region --repair --search --sort --system-data --type --update '
     local commands=' storage:usage storage:list storage:info storage:cleanup storage:config storage:init storage:folder:add storage:folder:update storage:folder:remove completions man '
     for ((i = 1; i < ${#words[@]} - 1; i++)); do
         word=${words[i]}
@@ -38,6 +38,7 @@ _civic() {
             storage:usage\ --by) COMPREPLY=($(compgen -W $'folder\nprovider\ntype\nmonth\nuploader' -- "$cur")) ;;
             storage:list\ --sort) COMPREPLY=($(compgen -W $'created\nupdated\nname\nsize\nfolder\ntype' -- "$cur")) ;;
             storage:cleanup\ --kind) COMPREPLY=($(compgen -W $'orphaned-objects\norphaned-records\nmismatches\nmisplaced\nforeign\nunmapped\nsidecars' -- "$cur")) ;;
+            storage:cleanup\ --repair) COMPREPLY=($(compgen -W $'sizes' -- "$cur")) ;;
             storage:init\ --provider-type) COMPREPLY=($(compgen -W $'local\ns3' -- "$cur")) ;;
             storage:init\ --path) compopt -o filenames; COMPREPLY=($(compgen -f -- "$cur")) ;;
             storage:folder:add\ --access) COMPREPLY=($(compgen -W $'public\nauthenticated\nprivate' -- "$cur")) ;;
@@ -51,7 +52,7 @@ _civic() {
         storage:usage) if [[ $cur == -* ]]; then COMPREPLY=($(compgen -W $'--folder\n--by\n--system-data\n--config\n--database\n--output\n--json\n--silent\n--verbose\n--log-format\n--no-progress\n--progress\n--color\n--yes\n--help\n--version' -- "$cur")); else :; fi ;;
         storage:list) if [[ $cur == -* ]]; then COMPREPLY=($(compgen -W $'--folder\n--search\n--type\n--provider\n--sort\n--reverse\n--page\n--limit\n--system-data\n--config\n--database\n--output\n--json\n--silent\n--verbose\n--log-format\n--no-progress\n--progress\n--color\n--yes\n--help\n--version' -- "$cur")); else :; fi ;;
         storage:info) if [[ $cur == -* ]]; then COMPREPLY=($(compgen -W $'--system-data\n--config\n--database\n--output\n--json\n--silent\n--verbose\n--log-format\n--no-progress\n--progress\n--color\n--yes\n--help\n--version' -- "$cur")); else :; fi ;;
-        storage:cleanup) if [[ $cur == -* ]]; then COMPREPLY=($(compgen -W $'--dry-run\n--provider\n--folder\n--kind\n--min-age\n--max-delete\n--explain\n--fail-on-findings\n--system-data\n--config\n--database\n--output\n--json\n--silent\n--verbose\n--log-format\n--no-progress\n--progress\n--color\n--yes\n--help\n--version' -- "$cur")); else :; fi ;;
+        storage:cleanup) if [[ $cur == -* ]]; then COMPREPLY=($(compgen -W $'--dry-run\n--apply\n--provider\n--folder\n--kind\n--min-age\n--max-delete\n--repair\n--override\n--purge\n--explain\n--fail-on-findings\n--system-data\n--config\n--database\n--output\n--json\n--silent\n--verbose\n--log-format\n--no-progress\n--progress\n--color\n--yes\n--help\n--version' -- "$cur")); else :; fi ;;
         storage:config) if [[ $cur == -* ]]; then COMPREPLY=($(compgen -W $'--validate\n--strict\n--schema\n--update\n--dry-run\n--system-data\n--config\n--database\n--output\n--json\n--silent\n--verbose\n--log-format\n--no-progress\n--progress\n--color\n--yes\n--help\n--version' -- "$cur")); else :; fi ;;
         storage:init) if [[ $cur == -* ]]; then COMPREPLY=($(compgen -W $'--provider-type\n--path\n--bucket\n--region\n--endpoint\n--prefix\n--dry-run\n--system-data\n--config\n--database\n--output\n--json\n--silent\n--verbose\n--log-format\n--no-progress\n--progress\n--color\n--yes\n--help\n--version' -- "$cur")); else :; fi ;;
         storage:folder:add) if [[ $cur == -* ]]; then COMPREPLY=($(compgen -W $'--path\n--access\n--allowed-types\n--max-size\n--description\n--quota\n--dry-run\n--system-data\n--config\n--database\n--output\n--json\n--silent\n--verbose\n--log-format\n--no-progress\n--progress\n--color\n--yes\n--help\n--version' -- "$cur")); else :; fi ;;

@@ -1,5 +1,5 @@
 # fish completion for civic
-set -g __civic_valued --system-data --config --database --output --log-format --progress --color --folder --by --folder --search --type --provider --sort --page --limit --provider --folder --kind --min-age --max-delete --explain --update --provider-type --path --bucket --region --endpoint --prefix --path --access --allowed-types --max-size --description --quota --path --access --allowed-types --max-size --description --quota --out
+set -g __civic_valued --system-data --config --database --output --log-format --progress --color --folder --by --folder --search --type --provider --sort --page --limit --provider --folder --kind --min-age --max-delete --repair --override --explain --update --provider-type --path --bucket --region --endpoint --prefix --path --access --allowed-types --max-size --description --quota --path --access --allowed-types --max-size --description --quota --out
 set -g __civic_commands storage:usage storage:list storage:info storage:cleanup storage:config storage:init storage:folder:add storage:folder:update storage:folder:remove completions man
 
 # The command typed so far, joined by ':'; a first line says whether it is whole.
@@ -29,7 +29,7 @@ complete -c civic -f
 complete -c civic -n 'test (__civic_command) = stem:' -a 'storage:usage' -d 'Shows how much is stored: in all, by folder, by provider'
 complete -c civic -n 'test (__civic_command) = stem:' -a 'storage:list' -d 'Lists files'
 complete -c civic -n 'test (__civic_command) = stem:' -a 'storage:info' -d 'Shows one file: its record, its object, its provider'
-complete -c civic -n 'test (__civic_command) = stem:' -a 'storage:cleanup' -d 'Finds objects without a record, records without an object, and sizes that differ. Changes nothing'
+complete -c civic -n 'test (__civic_command) = stem:' -a 'storage:cleanup' -d 'Finds objects without a record, records without an object, and sizes that differ. Changes nothing without --apply'
 complete -c civic -n 'test (__civic_command) = stem:' -a 'storage:config' -d 'Shows the configuration, every default filled in, with where each value came from'
 complete -c civic -n 'test (__civic_command) = stem:' -a 'storage:init' -d 'Makes a first storage.yml and the database'
 complete -c civic -n 'test (__civic_command) = stem:' -a 'storage:folder:add' -d 'Adds a folder to storage.yml'
@@ -41,7 +41,7 @@ complete -c civic -n 'test (__civic_command) = stem:' -a 'storage' -d 'storage c
 complete -c civic -n 'test (__civic_command) = stem:storage' -a 'usage' -d 'Shows how much is stored: in all, by folder, by provider'
 complete -c civic -n 'test (__civic_command) = stem:storage' -a 'list' -d 'Lists files'
 complete -c civic -n 'test (__civic_command) = stem:storage' -a 'info' -d 'Shows one file: its record, its object, its provider'
-complete -c civic -n 'test (__civic_command) = stem:storage' -a 'cleanup' -d 'Finds objects without a record, records without an object, and sizes that differ. Changes nothing'
+complete -c civic -n 'test (__civic_command) = stem:storage' -a 'cleanup' -d 'Finds objects without a record, records without an object, and sizes that differ. Changes nothing without --apply'
 complete -c civic -n 'test (__civic_command) = stem:storage' -a 'config' -d 'Shows the configuration, every default filled in, with where each value came from'
 complete -c civic -n 'test (__civic_command) = stem:storage' -a 'init' -d 'Makes a first storage.yml and the database'
 complete -c civic -n 'test (__civic_command) = stem:storage' -a 'folder' -d 'folder commands'
@@ -73,11 +73,15 @@ complete -c civic -n 'test (__civic_command) = whole:storage:list' -l reverse -d
 complete -c civic -n 'test (__civic_command) = whole:storage:list' -l page -x -d 'Page to show'
 complete -c civic -n 'test (__civic_command) = whole:storage:list' -l limit -x -d 'Files on a page'
 complete -c civic -n 'test (__civic_command) = whole:storage:cleanup' -l dry-run -d 'Only look and report; the default'
+complete -c civic -n 'test (__civic_command) = whole:storage:cleanup' -l apply -d 'Move orphaned objects to the trash and take orphaned records out, after a question; storage:undo brings both back'
 complete -c civic -n 'test (__civic_command) = whole:storage:cleanup' -l provider -x -d 'Look at this provider only; may be given several times'
 complete -c civic -n 'test (__civic_command) = whole:storage:cleanup' -l folder -x -d 'Look at this folder only'
-complete -c civic -n 'test (__civic_command) = whole:storage:cleanup' -l kind -x -a 'orphaned-objects orphaned-records mismatches misplaced foreign unmapped sidecars' -d 'Report these findings item by item'
+complete -c civic -n 'test (__civic_command) = whole:storage:cleanup' -l kind -x -a 'orphaned-objects orphaned-records mismatches misplaced foreign unmapped sidecars' -d 'Report these findings item by item; with --apply, act on these only'
 complete -c civic -n 'test (__civic_command) = whole:storage:cleanup' -l min-age -x -d 'Leave alone what is younger than this (`24h`, `30d`; 0 looks at everything)'
 complete -c civic -n 'test (__civic_command) = whole:storage:cleanup' -l max-delete -x -d 'Refuse where more than this would go from one provider: a number, or a share of what it holds (`50`, `20%`) [default: max_delete_count and max_delete_percent of storage.yml]'
+complete -c civic -n 'test (__civic_command) = whole:storage:cleanup' -l repair -x -a 'sizes' -d 'With --apply, set recorded sizes to what is there'
+complete -c civic -n 'test (__civic_command) = whole:storage:cleanup' -l override -x -d 'With --apply, go on although this safety rule speaks; may be given several times'
+complete -c civic -n 'test (__civic_command) = whole:storage:cleanup' -l purge -d 'With --apply, delete objects for good instead of moving them to the trash'
 complete -c civic -n 'test (__civic_command) = whole:storage:cleanup' -l explain -x -d 'Tell of one record or object, by id, key or path, why it is a finding or is none'
 complete -c civic -n 'test (__civic_command) = whole:storage:cleanup' -l fail-on-findings -d 'Exit with 4 where anything was found'
 complete -c civic -n 'test (__civic_command) = whole:storage:config' -l validate -d 'Check only, and tell all that is wrong'

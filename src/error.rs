@@ -8,7 +8,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::config::{self, ConfigError, Problem, WriteError};
-use crate::engine::cleanup::ScanError;
+use crate::engine::cleanup::{ApplyError, ScanError};
 use crate::engine::journal::JournalError;
 use crate::metadata::MetadataError;
 use crate::providers::ProviderError;
@@ -163,6 +163,8 @@ pub enum RoomError {
     #[error(transparent)]
     Scan(#[from] ScanError),
     #[error(transparent)]
+    Apply(#[from] ApplyError),
+    #[error(transparent)]
     Journal(#[from] JournalError),
 }
 
@@ -179,6 +181,7 @@ where
             RoomError::Metadata(error) => metadata(error, &message),
             RoomError::Provider(error) => provider(error, message),
             RoomError::Scan(error) => scan(error, message),
+            RoomError::Apply(error) => apply(error, message),
             RoomError::Journal(error) => journal(error, message),
         }
     }
@@ -243,6 +246,16 @@ fn scan(error: ScanError, message: String) -> Failure {
             .detail("key", key)
             .hint("run the command again; if it stays, ask whoever runs the storage service"),
         ScanError::Unordered => Failure::new(Exit::Failed, Code::Error, message),
+    }
+}
+
+fn apply(error: ApplyError, message: String) -> Failure {
+    match error {
+        ApplyError::Scan(error) => scan(error, message),
+        ApplyError::Journal(error) => journal(error, message),
+        ApplyError::Metadata(error) => metadata(error, &message),
+        ApplyError::Provider(error) => provider(error, message),
+        ApplyError::Spill(error) => scan(ScanError::Spill(error), message),
     }
 }
 

@@ -6,6 +6,7 @@ pub mod info;
 mod interrupt;
 pub mod journal;
 pub mod list;
+pub mod marker;
 pub mod objects;
 pub mod usage;
 

@@ -82,6 +82,32 @@ fn every_drift_of_the_fixture_is_found_and_nothing_is_changed() {
     assert_eq!(before, env.tree(), "a dry run changed something");
 }
 
+/// What every form of this deployment looks like once its orphans are gone, and that nothing else went.
+fn assert_cleaned(env: &TestEnv) {
+    let records = || -> i64 {
+        let count = "SELECT count(*) FROM storage_files";
+        env.sql().query_row(count, [], |row| row.get(0)).unwrap()
+    };
+    let before = records();
+    let apply = ["storage:cleanup", "--apply", "--yes", "--json", "--min-age", "0"];
+    let output = env.civic(apply).output().unwrap();
+    let json: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(0), "{json}");
+    let cleaned = serde_json::json!({ "objects": 1, "records": 3, "bytes": 2048 });
+    assert_eq!(json["data"]["cleaned"], cleaned);
+    assert_eq!(records(), before - 3);
+    let counts = serde_json::json!({
+        "orphanedObjects": 0, "orphanedRecords": 0, "mismatches": 1, "foreign": 3, "misplaced": 0,
+        "tooRecent": 0, "inFlight": 0, "sidecarsWithoutObject": 2, "unmappedRecords": 0,
+    });
+    assert_eq!(cleanup(env, &[])["data"]["counts"], counts);
+}
+
+#[test]
+fn applied_to_the_fixture_a_second_look_finds_no_orphan() {
+    assert_cleaned(&TestEnv::fixture());
+}
+
 #[test]
 fn the_default_age_leaves_the_fresh_fixture_alone() {
     let env = TestEnv::fixture();
@@ -235,6 +261,20 @@ mod needs_server {
     fn on_seaweedfs_the_moved_deployment_tells_the_same_truth() {
         if let Some(bucket) = TestEnv::seaweed() {
             the_twin_tells_the_same_truth(&bucket);
+        }
+    }
+
+    #[test]
+    fn on_seaweedfs_the_moved_deployment_is_cleaned_as_well() {
+        if let Some(bucket) = TestEnv::seaweed() {
+            assert_cleaned(&twin(&bucket));
+        }
+    }
+
+    #[test]
+    fn on_rclone_the_moved_deployment_is_cleaned_as_well() {
+        if let Some(bucket) = TestEnv::rclone() {
+            assert_cleaned(&twin(&bucket));
         }
     }
 

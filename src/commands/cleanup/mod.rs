@@ -1,5 +1,6 @@
-//! `storage:cleanup`: finds drift between storage and database. This command only looks.
+//! `storage:cleanup`: finds drift between storage and database, and with `--apply` does something about it.
 
+mod apply;
 mod explain;
 mod view;
 
@@ -13,25 +14,31 @@ use self::explain::ExplainView;
 use self::view::CleanupView;
 use crate::Context;
 use crate::config::{self, parse_duration};
-use crate::engine::cleanup::{self, Caps, Cleanup, CleanupRequest, Counts, Desk, Kind};
+use crate::engine::cleanup::{self, Caps, Cleanup, CleanupRequest, Counts, Desk, Kind, RULES};
+use crate::engine::marker::Claim;
 use crate::error::{Code, Exit, Failure};
 use crate::metadata::MetadataStore;
+use crate::metadata::journal::Owner;
 use crate::output::Outcome;
 use crate::providers::Provider;
 
-/// Finds objects without a record, records without an object, and sizes that differ. Changes nothing.
+/// Finds objects without a record, records without an object, and sizes that differ. Changes nothing without --apply.
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag")]
 #[derive(Debug, Args)]
 pub struct CleanupArgs {
     /// Only look and report; the default
     #[arg(long)]
     pub dry_run: bool,
+    /// Move orphaned objects to the trash and take orphaned records out, after a question; storage:undo brings both back
+    #[arg(long, conflicts_with_all = ["dry_run", "explain", "fail_on_findings"])]
+    pub apply: bool,
     /// Look at this provider only; may be given several times
     #[arg(long, value_name = "NAME")]
     pub provider: Vec<String>,
     /// Look at this folder only
     #[arg(long, value_name = "NAME")]
     pub folder: Option<String>,
-    /// Report these findings item by item
+    /// Report these findings item by item; with --apply, act on these only
     #[arg(long, value_name = "KIND", value_delimiter = ',')]
     pub kind: Vec<KindArg>,
     /// Leave alone what is younger than this (`24h`, `30d`; 0 looks at everything)
@@ -41,12 +48,28 @@ pub struct CleanupArgs {
     /// [default: max_delete_count and max_delete_percent of storage.yml]
     #[arg(long, value_name = "N_OR_P%")]
     pub max_delete: Option<String>,
+    /// With --apply, set recorded sizes to what is there
+    #[arg(long, value_name = "WHAT")]
+    pub repair: Option<Repair>,
+    /// With --apply, go on although this safety rule speaks; may be given several times
+    #[arg(long = "override", value_name = "RULE")]
+    pub overrides: Vec<String>,
+    /// With --apply, delete objects for good instead of moving them to the trash
+    #[arg(long, requires = "apply")]
+    pub purge: bool,
     /// Tell of one record or object, by id, key or path, why it is a finding or is none
     #[arg(long, value_name = "ID_OR_KEY")]
     pub explain: Option<String>,
     /// Exit with 4 where anything was found
     #[arg(long)]
     pub fail_on_findings: bool,
+}
+
+/// What `--repair` can mend.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Repair {
+    /// Recorded sizes that are not the object's
+    Sizes,
 }
 
 /// Findings that can be asked for.
@@ -87,8 +110,16 @@ const SHORT_AGE: Duration = Duration::from_secs(3600);
 
 /// Compares, or explains one item.
 pub fn run(context: &Context, args: &CleanupArgs) -> Result<Outcome, Failure> {
-    let metadata = context.metadata()?;
+    for name in &args.overrides {
+        if !RULES.contains(&name.as_str()) {
+            return Err(Failure::unknown("rule", name, RULES));
+        }
+    }
     let request = request(context, args)?;
+    if args.apply {
+        return apply::run(context, args, request);
+    }
+    let metadata = context.history()?;
     let progress = context.progress();
     let clock = context.clock();
     let desk = Desk {
@@ -117,10 +148,13 @@ fn request(context: &Context, args: &CleanupArgs) -> Result<CleanupRequest, Fail
     } else {
         asked_for(context, &args.provider)?
     };
-    let kinds = match args.kind.as_slice() {
+    let mut kinds: Vec<Kind> = match args.kind.as_slice() {
         [] => Kind::DEFAULT.to_vec(),
         asked => asked.iter().copied().map(Kind::from).collect(),
     };
+    if args.repair.is_some() && !kinds.contains(&Kind::Mismatches) {
+        kinds.push(Kind::Mismatches);
+    }
     Ok(CleanupRequest {
         run_id: Uuid::new_v4().to_string(),
         providers,
@@ -135,6 +169,11 @@ fn request(context: &Context, args: &CleanupArgs) -> Result<CleanupRequest, Fail
         folder: args.folder.clone(),
         kinds,
         min_age: min_age(args.min_age.as_deref(), config.cleanup.min_age)?,
+        claim: Claim {
+            installation: None,
+            database: context.metadata()?.location(),
+            host: Owner::of_this_process().host,
+        },
         caps: caps(args.max_delete.as_deref(), &config.cleanup)?,
     })
 }
@@ -214,6 +253,21 @@ async fn known_folder(context: &Context, metadata: &dyn MetadataStore, folder: &
 
 /// What the run came to, and the first reason why it is not all that was asked.
 fn outcome(mut cleanup: Cleanup, request: &CleanupRequest, fail_on_findings: bool) -> Outcome {
+    warn(&cleanup);
+    let failure = failure(&mut cleanup, request, fail_on_findings);
+    let view = CleanupView {
+        cleanup,
+        kinds: request.kinds.clone(),
+        purged: false,
+    };
+    match failure {
+        Some(failure) => Outcome::failed(view, failure),
+        None => Outcome::done(view),
+    }
+}
+
+/// Says on stderr which rules spoke.
+fn warn(cleanup: &Cleanup) {
     for warning in &cleanup.report.warnings {
         let end = if warning.overridable {
             ""
@@ -227,30 +281,11 @@ fn outcome(mut cleanup: Cleanup, request: &CleanupRequest, fail_on_findings: boo
             warning.message
         );
     }
-    let failure = failure(&mut cleanup, request, fail_on_findings);
-    let view = CleanupView {
-        cleanup,
-        kinds: request.kinds.clone(),
-    };
-    match failure {
-        Some(failure) => Outcome::failed(view, failure),
-        None => Outcome::done(view),
-    }
 }
 
 fn failure(cleanup: &mut Cleanup, request: &CleanupRequest, fail_on_findings: bool) -> Option<Failure> {
-    if !cleanup.failures.is_empty() {
-        let others: Vec<String> = cleanup.failures[1..]
-            .iter()
-            .map(|failed| failed.error.to_string())
-            .collect();
-        let first = cleanup.failures.swap_remove(0);
-        let failure = Failure::from(first.error).detail("provider", first.provider);
-        return Some(if others.is_empty() {
-            failure
-        } else {
-            failure.detail("others", others)
-        });
+    if let Some(failure) = incomplete(cleanup) {
+        return Some(failure);
     }
     let errors = cleanup.report.error_summary.total_errors;
     if errors > 0 {
@@ -261,6 +296,24 @@ fn failure(cleanup: &mut Cleanup, request: &CleanupRequest, fail_on_findings: bo
     (fail_on_findings && found > 0).then(|| {
         let message = format!("{found} findings");
         Failure::new(Exit::Findings, Code::OrphanedFile, message)
+    })
+}
+
+/// Why a provider could not be compared.
+fn incomplete(cleanup: &mut Cleanup) -> Option<Failure> {
+    if cleanup.failures.is_empty() {
+        return None;
+    }
+    let others: Vec<String> = cleanup.failures[1..]
+        .iter()
+        .map(|failed| failed.error.to_string())
+        .collect();
+    let first = cleanup.failures.swap_remove(0);
+    let failure = Failure::from(first.error).detail("provider", first.provider);
+    Some(if others.is_empty() {
+        failure
+    } else {
+        failure.detail("others", others)
     })
 }
 

@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 
 use crate::engine::cleanup::{
     Cleaned, Cleanup, CleanupReport, Counts, ErrorSummary, Findings, ItemError, Kind, Mismatch, Misplaced,
-    Mode, OrphanedObject, OrphanedRecord, ProviderScan, Stray, Unmapped, Warning,
+    Mode, OrphanedObject, OrphanedRecord, ProviderScan, Skipped, Stray, Unmapped, Warning,
 };
 use crate::output::{Align, Human, Table, View, format_count, format_size};
 
@@ -21,6 +21,8 @@ const ROWS: usize = 50;
 pub struct CleanupView {
     pub cleanup: Cleanup,
     pub kinds: Vec<Kind>,
+    /// What was deleted skipped the trash.
+    pub purged: bool,
 }
 
 /// The envelope's `data`, in the order that SPEC gives.
@@ -44,6 +46,10 @@ struct Data<'a> {
     counts: Counts,
     bytes_reclaimable: u64,
     cleaned: Cleaned,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    repaired: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    skipped: Option<Skipped>,
     errors: Items<'a>,
     error_summary: &'a ErrorSummary,
     warnings: &'a [Warning],
@@ -68,6 +74,8 @@ impl<'a> Data<'a> {
             counts: report.counts,
             bytes_reclaimable: report.bytes_reclaimable,
             cleaned: report.cleaned,
+            repaired: report.repaired,
+            skipped: report.skipped,
             errors: items(Kind::Errors),
             error_summary: &report.error_summary,
             warnings: &report.warnings,
@@ -112,6 +120,44 @@ impl CleanupView {
         &self.cleanup.report
     }
 
+    /// What was changed, in words.
+    fn done(&self) -> String {
+        let CleanupReport {
+            cleaned,
+            repaired,
+            skipped,
+            ..
+        } = self.report();
+        let repaired = repaired.unwrap_or(0);
+        let mut parts = Vec::new();
+        if cleaned.objects > 0 {
+            let how = if self.purged {
+                "deleted"
+            } else {
+                "moved to the trash"
+            };
+            parts.push(format!(
+                "{how} {} ({})",
+                objects(cleaned.objects),
+                format_size(cleaned.bytes)
+            ));
+        }
+        if cleaned.records > 0 {
+            parts.push(format!("took out {} records", format_count(cleaned.records)));
+        }
+        if repaired > 0 {
+            parts.push(format!("set {} sizes right", format_count(repaired)));
+        }
+        if parts.is_empty() {
+            parts.push("nothing was changed".to_owned());
+        }
+        let skipped = skipped.map_or(0, Skipped::total);
+        if skipped > 0 {
+            parts.push(format!("left {} alone that had changed", format_count(skipped)));
+        }
+        parts.join(", ")
+    }
+
     /// The lists that were asked for, errors last.
     fn shown(&self) -> impl Iterator<Item = Kind> {
         self.kinds.iter().copied().chain([Kind::Errors])
@@ -132,10 +178,11 @@ impl View for CleanupView {
         } = self.report().counts;
         let incomplete = self.report().providers.iter().filter(|p| !p.complete).count();
         let found = format!(
-            "Found {} orphaned objects, {} orphaned records, {} size mismatches; nothing was changed",
+            "Found {} orphaned objects, {} orphaned records, {} size mismatches; {}",
             format_count(orphaned_objects),
             format_count(orphaned_records),
-            format_count(mismatches)
+            format_count(mismatches),
+            self.done()
         );
         if incomplete == 0 {
             found
@@ -283,6 +330,10 @@ impl CleanupView {
         }
         Ok(())
     }
+}
+
+fn objects(count: u64) -> String {
+    format!("{} objects", format_count(count))
 }
 
 /// A kind's heading and columns.

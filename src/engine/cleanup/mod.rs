@@ -2,8 +2,10 @@
 //!
 //! A run compares each provider's listing with the records that name it, as two streams merged by key. Memory
 //! does not grow with the number of files. A provider whose listing or whose questions failed is `complete:
-//! false`, and nothing is claimed of it. This module finds; it never deletes.
+//! false`, and nothing is claimed of it. Comparing only finds; what was found is done by [`prepare`] and
+//! [`Prepared::apply`], and by nothing else here.
 
+mod apply;
 mod caps;
 mod classify;
 mod compare;
@@ -16,6 +18,7 @@ mod report;
 mod rules;
 mod scan;
 mod settle;
+mod uploads;
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -27,16 +30,21 @@ use self::classify::Classifier;
 use self::ordered::Order;
 use self::scan::{Scan, Scanner};
 use self::settle::{Settled, settle};
+use super::marker::Claim;
 use super::{Clock, Progress};
+use crate::metadata::journal::JournalReader;
 use crate::metadata::{MetadataError, MetadataStore, ScanScope};
 use crate::providers::{Key, Provider, ProviderError};
 
+pub use apply::{ApplyError, ApplyRequest, End, Prepared, RULES, Refusal, prepare};
 pub use caps::{Caps, Wanted};
 pub use explain::{Explanation, Step, Subject, explain};
 pub use finding::{
     Findings, ItemError, Kind, Mismatch, Misplaced, OrphanedObject, OrphanedRecord, Stray, Unmapped,
 };
-pub use report::{Cleaned, CleanupReport, Counts, ErrorCount, ErrorSummary, Mode, ProviderScan, Warning};
+pub use report::{
+    Cleaned, CleanupReport, Counts, ErrorCount, ErrorSummary, Mode, ProviderScan, Skipped, Warning,
+};
 
 /// Above this many records a listing that can be split is read in parallel.
 const SPLIT_ABOVE: u64 = 20_000;
@@ -46,7 +54,7 @@ const KEYS_PER_PART: u64 = 5_000;
 /// What an operation works with.
 #[derive(Debug, Clone, Copy)]
 pub struct Desk<'a> {
-    pub metadata: &'a dyn MetadataStore,
+    pub metadata: &'a dyn JournalReader,
     pub clock: &'a dyn Clock,
     pub progress: &'a dyn Progress,
 }
@@ -72,6 +80,8 @@ pub struct CleanupRequest {
     pub min_age: Duration,
     /// How much may go from one provider.
     pub caps: Caps,
+    /// Who asks; a provider's marker may name somebody else.
+    pub claim: Claim,
 }
 
 /// Why a provider's comparison could not be brought to its end.
@@ -226,6 +236,8 @@ impl<'a> Run<'a> {
             counts: Counts::default(),
             bytes_reclaimable: 0,
             cleaned: Cleaned::default(),
+            repaired: None,
+            skipped: None,
             error_summary: ErrorSummary::default(),
             warnings: Vec::new(),
         };

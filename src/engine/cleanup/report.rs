@@ -6,11 +6,12 @@ use serde::Serialize;
 
 use super::finding::ItemError;
 
-/// Whether a run only looked.
+/// Whether a run only looked, or did something about it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Mode {
     DryRun,
+    Apply,
 }
 
 /// What was seen of one provider.
@@ -74,6 +75,21 @@ pub struct Cleaned {
     pub objects: u64,
     pub records: u64,
     pub bytes: u64,
+}
+
+/// Findings that were no longer true when their turn came, and were left alone.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Skipped {
+    pub objects: u64,
+    pub records: u64,
+    pub mismatches: u64,
+}
+
+impl Skipped {
+    #[must_use]
+    pub const fn total(self) -> u64 {
+        self.objects + self.records + self.mismatches
+    }
 }
 
 /// A safety rule that a real run would refuse by, or that the operator should know of.
@@ -147,6 +163,12 @@ pub struct CleanupReport {
     /// Bytes of the orphaned objects.
     pub bytes_reclaimable: u64,
     pub cleaned: Cleaned,
+    /// Recorded sizes that were set right; `None` in a dry run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub repaired: Option<u64>,
+    /// `None` in a dry run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub skipped: Option<Skipped>,
     pub error_summary: ErrorSummary,
     pub warnings: Vec<Warning>,
 }

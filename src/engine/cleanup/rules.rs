@@ -9,6 +9,7 @@ use super::finding::{Kind, OrphanedObject};
 use super::report::Warning;
 use super::scan::Scan;
 use super::{CleanupRequest, Desk, ScanError};
+use crate::engine::marker::{self, Ownership};
 use crate::metadata::{ListQuery, SortKey};
 use crate::providers::{Probe, Provider};
 
@@ -20,6 +21,9 @@ const RESTORED_AT_LEAST: u64 = 10;
 
 /// A folder without any object is worth a warning where at least this many records name it: one file may be lost.
 const EMPTY_FOLDER_RECORDS: u64 = 3;
+
+/// A row is written a moment after or before its file, and to the second.
+const SAME_TIME: TimeDelta = TimeDelta::minutes(1);
 
 /// What a real run would refuse by, for one provider.
 ///
@@ -68,6 +72,9 @@ pub async fn warnings(
         let message = format!("its clock and this machine's are {} s apart", skew.num_seconds());
         found.push(warn("clock-skew", message, true));
     }
+    if let Ownership::Foreign(message) = marker::look(provider, &request.claim).await? {
+        found.push(warn("ownership", message, true));
+    }
     if let Some(message) = restored(desk, request, provider, scan).await? {
         found.push(warn("restored-database", message, true));
     }
@@ -94,7 +101,7 @@ async fn restored(
     let mut newer = 0;
     for line in scan.findings.lines(Kind::OrphanedObjects) {
         let object: OrphanedObject = serde_json::from_slice(&line?).map_err(io::Error::from)?;
-        newer += u64::from(object.last_modified > newest);
+        newer += u64::from(object.last_modified > newest + SAME_TIME);
     }
     let speaks = newer >= RESTORED_AT_LEAST && newer * 2 > orphans;
     Ok(speaks.then(|| {

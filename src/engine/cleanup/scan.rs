@@ -18,7 +18,9 @@ use super::finding::{
 use super::ordered::{Order, OrderedListing};
 use super::records::{KeyedRecord, RecordMerge};
 use super::report::{Counts, ErrorSummary, ProviderScan};
+use super::uploads::Uploads;
 use super::{CleanupRequest, Desk, ScanError};
+use crate::engine::journal::is_dead;
 use crate::metadata::ScannedRecord;
 use crate::providers::{
     EntryKind, Key, ListRequest, Listed, Probe, Provider, ProviderError, SIDECAR_SUFFIX, uuids_in,
@@ -203,9 +205,7 @@ impl<'a> Scanner<'a> {
         if u64::try_from(record.size) == Ok(object.size) {
             return Ok(());
         }
-        // Written since the run began: the record's row was read before it, so the two are not of one moment. A
-        // `Date` header drops what is below a second.
-        if object.last_modified > self.probe.now + TimeDelta::seconds(1) {
+        if self.is_newer_than_run(object) {
             self.scan.counts.too_recent += 1;
             return Ok(());
         }
@@ -263,10 +263,18 @@ impl<'a> Scanner<'a> {
         if batch.is_empty() {
             return Ok(());
         }
+        // Intents before records: an upload that ends in between then shows as one or the other.
+        let uploads = self.uploads().await?;
         let ids: Vec<String> = batch.iter().flat_map(|unnamed| unnamed.ids.clone()).collect();
         let known = self.desk.metadata.known_ids(&ids).await?;
         for Unnamed { object, ids, shaped } in batch {
-            if let Some(id) = ids.into_iter().find(|id| known.contains(id)) {
+            if uploads.contains(&self.provider.name, &ids, &object.key) {
+                self.scan.counts.in_flight += 1;
+            } else if let Some(id) = ids.into_iter().find(|id| known.contains(id)) {
+                if self.is_newer_than_run(&object) {
+                    self.scan.counts.too_recent += 1;
+                    continue;
+                }
                 let finding = Misplaced::new(&self.provider.name, &object, id);
                 self.scan.pending.push(Kind::Misplaced, &finding)?;
             } else if !shaped {
@@ -278,6 +286,21 @@ impl<'a> Scanner<'a> {
             }
         }
         Ok(())
+    }
+
+    /// Uploads under way: what their process left behind when it died is not among them.
+    async fn uploads(&self) -> Result<Uploads, ScanError> {
+        let intents = self.desk.metadata.intents().await?;
+        let now = self.desk.clock.now();
+        Ok(Uploads::of(
+            intents.iter().filter(|intent| !is_dead(*intent, now)),
+        ))
+    }
+
+    /// Written since the run began: the rows were read before it, so the two are not of one moment. A `Date` header
+    /// drops what is below a second.
+    fn is_newer_than_run(&self, object: &Listed) -> bool {
+        object.last_modified > self.probe.now + TimeDelta::seconds(1)
     }
 
     fn orphaned_object(&mut self, object: &Listed) -> Result<(), ScanError> {
