@@ -8,6 +8,8 @@ mod change;
 mod migrate;
 mod runs;
 mod steps;
+#[cfg(test)]
+mod tests;
 mod trouble;
 mod uploads;
 mod values;

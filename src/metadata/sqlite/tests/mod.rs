@@ -1,7 +1,6 @@
 //! SQLite databases as other programs leave them: written here with rusqlite, read through the store.
 
 mod errors;
-mod journal;
 mod opening;
 mod order;
 mod values;
@@ -29,34 +28,34 @@ const TABLE: &str = "CREATE TABLE storage_files (
     updated_at DATETIME DEFAULT CURRENT_TIMESTAMP)";
 
 /// A directory with one database in it.
-struct Town {
+pub(super) struct Town {
     dir: TempDir,
 }
 
 impl Town {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self {
             dir: tempfile::tempdir().unwrap(),
         }
     }
 
     /// A database in that journal mode with these rows, closed again.
-    fn with(mode: &str, seeds: &[Seed]) -> Self {
+    pub(super) fn with(mode: &str, seeds: &[Seed]) -> Self {
         let town = Self::new();
         insert(&town.writer(mode), seeds);
         town
     }
 
-    fn path(&self) -> PathBuf {
+    pub(super) fn path(&self) -> PathBuf {
         self.dir.path().join("civic.db")
     }
 
-    fn beside(&self, suffix: &str) -> PathBuf {
+    pub(super) fn beside(&self, suffix: &str) -> PathBuf {
         self.dir.path().join(format!("civic.db{suffix}"))
     }
 
     /// A connection of another program's, with the table.
-    fn writer(&self, mode: &str) -> Connection {
+    pub(super) fn writer(&self, mode: &str) -> Connection {
         let connection = Connection::open(self.path()).unwrap();
         connection.pragma_update(None, "journal_mode", mode).unwrap();
         connection
@@ -65,7 +64,7 @@ impl Town {
         connection
     }
 
-    fn store(&self) -> SqliteStore {
+    pub(super) fn store(&self) -> SqliteStore {
         SqliteStore::open(&self.path()).unwrap()
     }
 
@@ -85,7 +84,7 @@ fn files(dir: &Path) -> Vec<(PathBuf, Vec<u8>)> {
     files
 }
 
-fn insert(connection: &Connection, seeds: &[Seed]) {
+pub(super) fn insert(connection: &Connection, seeds: &[Seed]) {
     let transaction = connection.unchecked_transaction().unwrap();
     for seed in seeds {
         let relative = format!("{}/{}", seed.folder, seed.stored_filename);
