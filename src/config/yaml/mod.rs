@@ -267,9 +267,14 @@ fn syntax_error(error: &serde_yaml::Error) -> SyntaxError {
     } else {
         message
     };
+    // A tag such as `!!int` is held against its value while the text is read, and names it, which may be a secret.
+    let at = message
+        .find("invalid value: ")
+        .or_else(|| message.find("invalid type: "));
+    let (place, complaint) = message.split_at(at.unwrap_or(message.len()));
     SyntaxError {
         line,
-        message: message.to_owned(),
+        message: format!("{place}{}", without_value(complaint)),
     }
 }
 
@@ -284,6 +289,18 @@ mod tests {
     fn error(text: &str) -> (Option<usize>, String) {
         let error = Document::parse(text.to_owned()).unwrap_err();
         (error.line, error.message)
+    }
+
+    #[test]
+    fn a_value_that_belied_its_tag_was_repeated() {
+        for tag in ["!!int", "!!float", "!!bool", "!!null"] {
+            let (line, message) = error(&format!("a:\n  secret: {tag} hunter2, expected x\n"));
+            assert_eq!(line, Some(2), "{message}");
+            assert!(
+                message.contains("a.secret: ") && !message.contains("hunter2"),
+                "{message}"
+            );
+        }
     }
 
     #[test]
