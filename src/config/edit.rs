@@ -2,7 +2,7 @@
 //!
 //! Everything that is not changed stays byte for byte. A file that somebody else changed meanwhile is left alone.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::unix::fs::MetadataExt;
@@ -15,7 +15,8 @@ use super::env::Env;
 use super::error::{ConfigError, Problem};
 use super::path::{KeyPath, Step};
 use super::report::Source;
-use super::yaml::{Change, Document, Mapping, Value};
+use super::veil::veiled;
+use super::yaml::{Change, Document, Value};
 use super::{Config, LoadRequest, interpret, locate, read, schema};
 
 /// A change to `storage.yml` that was found good and is not written yet.
@@ -24,8 +25,6 @@ pub struct Edit {
     pub file: PathBuf,
     before: String,
     after: String,
-    /// Values that no diff may show.
-    secrets: Vec<String>,
     /// What the file will mean.
     pub config: Config,
 }
@@ -106,17 +105,10 @@ impl Edit {
                 hint: None,
             });
         }
-        let mut secrets = secrets(source.document.root());
-        secrets.extend(
-            Document::parse(after.clone())
-                .map(|new| self::secrets(new.root()))
-                .unwrap_or_default(),
-        );
         Ok(Self {
             file: std::fs::canonicalize(&file).unwrap_or(file),
             before,
             after,
-            secrets,
             config: reading.config,
         })
     }
@@ -131,15 +123,24 @@ impl Edit {
     #[must_use]
     pub fn diff(&self) -> String {
         let diff = similar::TextDiff::from_lines(&self.before, &self.after);
-        let name = self.file.display().to_string();
-        let text = diff
-            .unified_diff()
-            .context_radius(3)
-            .header(&name, &name)
-            .to_string();
-        self.secrets
-            .iter()
-            .fold(text, |text, secret| text.replace(secret, "********"))
+        let (before, after) = (veiled(diff.old_slices()), veiled(diff.new_slices()));
+        let name = self.file.display();
+        let mut text = String::new();
+        for hunk in diff.unified_diff().context_radius(3).iter_hunks() {
+            if text.is_empty() {
+                text = format!("--- {name}\n+++ {name}\n");
+            }
+            let _ = writeln!(text, "{}", hunk.header());
+            for change in hunk.iter_changes() {
+                let masked = match (change.old_index(), change.new_index()) {
+                    (_, Some(line)) => after.get(line),
+                    (Some(line), None) => before.get(line),
+                    (None, None) => None,
+                };
+                let _ = writeln!(text, "{}{}", change.tag(), masked.map_or("", String::as_str));
+            }
+        }
+        text
     }
 
     /// Replaces the file: a new one beside it, flushed to disk, with the same mode and owner, then renamed over it.
@@ -212,31 +213,6 @@ fn canonical(path: &KeyPath) -> KeyPath {
         return KeyPath::of(&["global", key]);
     }
     path.clone()
-}
-
-/// Every value that stands under `credentials`, and the webhook, whose URL may hold one.
-fn secrets(root: &Mapping) -> Vec<String> {
-    let mut found = Vec::new();
-    gather(&Value::Mapping(root.clone()), false, &mut found);
-    // Long ones first, so that one inside another leaves nothing behind.
-    found.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
-    found
-}
-
-fn gather(value: &Value, secret: bool, found: &mut Vec<String>) {
-    match value {
-        Value::Mapping(entries) => {
-            for (key, value) in entries {
-                let key = key.as_str().unwrap_or_default();
-                let named = matches!(key, "credentials" | "webhook");
-                let open = key.ends_with("_file") || key == "project_id";
-                gather(value, (secret || named) && !open, found);
-            }
-        }
-        Value::Sequence(values) => values.iter().for_each(|value| gather(value, secret, found)),
-        Value::String(text) if secret && !text.is_empty() => found.push(text.clone()),
-        _ => {}
-    }
 }
 
 /// Reads `KEY=VALUE` as `--update` takes it: a dotted key (quoted where it holds a dot) and a YAML value.

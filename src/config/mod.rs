@@ -25,6 +25,7 @@ mod starter;
 #[cfg(test)]
 mod tests;
 mod units;
+mod veil;
 mod yaml;
 
 use std::collections::BTreeMap;
