@@ -88,6 +88,14 @@ fn failure_of(error: &clap::Error) -> Failure {
         ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => "no command was given",
         _ => first.strip_prefix("error: ").unwrap_or(first),
     };
+    // What is missing stands on the lines below.
+    let missing = match error.get(ContextKind::InvalidArg) {
+        Some(ContextValue::Strings(names)) if error.kind() == ErrorKind::MissingRequiredArgument => {
+            format!(" {}", names.join(", "))
+        }
+        _ => String::new(),
+    };
+    let message = format!("{message}{missing}");
     let failure = Failure::usage(message);
     match suggestion(error) {
         Some(hint) => failure.hint(format!("did you mean `{hint}`?")),

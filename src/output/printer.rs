@@ -6,7 +6,7 @@ use std::io::{self, BufWriter, IsTerminal, Write};
 use std::time::Duration;
 
 use super::{ColorChoice, Format, Human, Outcome, csv, envelope, escape, ndjson};
-use crate::error::{Exit, Failure};
+use crate::error::{Code, Exit, Failure};
 
 /// Large enough that a long answer takes few system calls.
 const BUFFER: usize = 64 * 1024;
@@ -178,7 +178,7 @@ impl Printer {
         } else {
             ("", "")
         };
-        let mut text = format!("{red}error:{plain} {}\n", escape(&failure.message));
+        let mut text = format!("{red}error:{plain} {}\n", sentences(failure));
         if let Some(hint) = &failure.hint {
             let _ = writeln!(text, "  hint: {}", escape(hint));
         }
@@ -193,6 +193,15 @@ impl Printer {
         self.complain(&Failure::unwritten(error));
         if exit == Exit::Done { Exit::Failed } else { exit }
     }
+}
+
+/// The message, escaped; a configuration may have several things wrong with it, each on a line of its own.
+fn sentences(failure: &Failure) -> String {
+    if failure.code != Code::Configuration {
+        return escape(&failure.message).into_owned();
+    }
+    let lines: Vec<_> = failure.message.lines().map(escape).collect();
+    lines.join("\n       ")
 }
 
 /// One write, so that lines of several processes do not mix. Where stderr is gone, nobody is left to be told.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::common::TestEnv;
-use crate::common::deployment::Run;
+use crate::common::deployment::{Deployment, Run};
 
 const USAGE_TOTAL: &str = "Total: 19.17 MB in 66 files";
 
@@ -348,4 +348,29 @@ fn terminal(env: &TestEnv, variables: &[(&str, &str)], line: &str) -> String {
     let text = String::from_utf8(output.stdout).unwrap();
     assert!(output.status.success(), "{text}");
     text.replace("\r\n", "\n")
+}
+
+#[test]
+fn a_missing_argument_had_no_name_in_json() {
+    let run = Deployment::new().civic(&["storage:info", "--json"]);
+    assert_eq!(run.code, 2);
+    let message = run.json()["error"]["message"].to_string();
+    assert!(message.contains("<ID_OR_FILE>"), "{message}");
+}
+
+#[test]
+fn several_problems_of_a_configuration_ran_into_one_line() {
+    let deployment = Deployment::new();
+    std::fs::write(
+        deployment.env().config(),
+        "global: { retry_attempts: -1, chunk_size: x }\n",
+    )
+    .expect("a file");
+    let run = deployment.civic(&["storage:usage"]);
+    assert_eq!(run.code, 2);
+    assert!(
+        run.stderr.lines().count() >= 2 && !run.stderr.contains("\\n"),
+        "{}",
+        run.stderr
+    );
 }
