@@ -1,6 +1,6 @@
 # fish completion for civic
-set -g __civic_valued --system-data --config --database --output --log-format --progress --color --folder --by --folder --search --type --provider --sort --page --limit --provider --folder --kind --min-age --max-delete --repair --override --explain --update --provider-type --path --bucket --region --endpoint --prefix --path --access --allowed-types --max-size --description --quota --path --access --allowed-types --max-size --description --quota --out
-set -g __civic_commands storage:usage storage:list storage:info storage:cleanup storage:config storage:init storage:folder:add storage:folder:update storage:folder:remove completions man
+set -g __civic_valued --system-data --config --database --output --log-format --progress --color --folder --by --folder --search --type --provider --sort --page --limit --provider --folder --kind --min-age --max-delete --repair --override --explain --limit --update --provider-type --path --bucket --region --endpoint --prefix --path --access --allowed-types --max-size --description --quota --path --access --allowed-types --max-size --description --quota --out
+set -g __civic_commands storage:usage storage:list storage:info storage:cleanup storage:runs storage:config storage:init storage:folder:add storage:folder:update storage:folder:remove completions man
 
 # The command typed so far, joined by ':'; a first line says whether it is whole.
 function __civic_command
@@ -30,6 +30,7 @@ complete -c civic -n 'test (__civic_command) = stem:' -a 'storage:usage' -d 'Sho
 complete -c civic -n 'test (__civic_command) = stem:' -a 'storage:list' -d 'Lists files'
 complete -c civic -n 'test (__civic_command) = stem:' -a 'storage:info' -d 'Shows one file: its record, its object, its provider'
 complete -c civic -n 'test (__civic_command) = stem:' -a 'storage:cleanup' -d 'Finds objects without a record, records without an object, and sizes that differ. Changes nothing without --apply'
+complete -c civic -n 'test (__civic_command) = stem:' -a 'storage:runs' -d 'Shows what ran: when, by whom, and what it changed'
 complete -c civic -n 'test (__civic_command) = stem:' -a 'storage:config' -d 'Shows the configuration, every default filled in, with where each value came from'
 complete -c civic -n 'test (__civic_command) = stem:' -a 'storage:init' -d 'Makes a first storage.yml and the database'
 complete -c civic -n 'test (__civic_command) = stem:' -a 'storage:folder:add' -d 'Adds a folder to storage.yml'
@@ -42,6 +43,7 @@ complete -c civic -n 'test (__civic_command) = stem:storage' -a 'usage' -d 'Show
 complete -c civic -n 'test (__civic_command) = stem:storage' -a 'list' -d 'Lists files'
 complete -c civic -n 'test (__civic_command) = stem:storage' -a 'info' -d 'Shows one file: its record, its object, its provider'
 complete -c civic -n 'test (__civic_command) = stem:storage' -a 'cleanup' -d 'Finds objects without a record, records without an object, and sizes that differ. Changes nothing without --apply'
+complete -c civic -n 'test (__civic_command) = stem:storage' -a 'runs' -d 'Shows what ran: when, by whom, and what it changed'
 complete -c civic -n 'test (__civic_command) = stem:storage' -a 'config' -d 'Shows the configuration, every default filled in, with where each value came from'
 complete -c civic -n 'test (__civic_command) = stem:storage' -a 'init' -d 'Makes a first storage.yml and the database'
 complete -c civic -n 'test (__civic_command) = stem:storage' -a 'folder' -d 'folder commands'
@@ -84,6 +86,7 @@ complete -c civic -n 'test (__civic_command) = whole:storage:cleanup' -l overrid
 complete -c civic -n 'test (__civic_command) = whole:storage:cleanup' -l purge -d 'With --apply, delete objects for good instead of moving them to the trash'
 complete -c civic -n 'test (__civic_command) = whole:storage:cleanup' -l explain -x -d 'Tell of one record or object, by id, key or path, why it is a finding or is none'
 complete -c civic -n 'test (__civic_command) = whole:storage:cleanup' -l fail-on-findings -d 'Exit with 4 where anything was found'
+complete -c civic -n 'test (__civic_command) = whole:storage:runs' -l limit -x -d 'Runs to show, newest first; or steps, of one run'
 complete -c civic -n 'test (__civic_command) = whole:storage:config' -l validate -d 'Check only, and tell all that is wrong'
 complete -c civic -n 'test (__civic_command) = whole:storage:config' -l strict -d 'With --validate: warnings are errors'
 complete -c civic -n 'test (__civic_command) = whole:storage:config' -l schema -d 'Print the JSON Schema of storage.yml, for editors'

@@ -138,6 +138,8 @@ pub enum Command {
     Info(commands::info::InfoArgs),
     #[command(name = "storage:cleanup")]
     Cleanup(CleanupArgs),
+    #[command(name = "storage:runs")]
+    Runs(commands::runs::RunsArgs),
     #[command(name = "storage:config")]
     Config(ConfigArgs),
     #[command(name = "storage:init")]
@@ -159,6 +161,7 @@ impl Command {
             Self::List(args) => context.block_on(commands::list::run(context, args)),
             Self::Info(args) => context.block_on(commands::info::run(context, args)),
             Self::Cleanup(args) => commands::cleanup::run(context, &args),
+            Self::Runs(args) => context.block_on(commands::runs::run(context, args)),
             Self::Config(args) => commands::config::run(context, &args),
             Self::Init(args) => commands::init::run(context, args),
             Self::FolderAdd(args) => commands::folder::add(context, args),

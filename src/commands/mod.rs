@@ -14,4 +14,5 @@ pub mod info;
 pub mod init;
 pub mod list;
 pub mod man;
+pub mod runs;
 pub mod usage;

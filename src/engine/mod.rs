@@ -8,6 +8,7 @@ pub mod journal;
 pub mod list;
 pub mod marker;
 pub mod objects;
+pub mod runs;
 pub mod usage;
 
 use chrono::{DateTime, Utc};

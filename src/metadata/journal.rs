@@ -23,6 +23,48 @@ pub struct Owner {
     pub process: String,
 }
 
+impl StepState {
+    /// The word that JSON has for it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Intended => "intended",
+            Self::Settled => "settled",
+            Self::Failed => "failed",
+            Self::Undone => "undone",
+            Self::Emptied => "emptied",
+        }
+    }
+}
+
+impl RunStatus {
+    /// The word that JSON has for it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Running => "running",
+            Self::Done => "done",
+            Self::Partial => "partial",
+            Self::Failed => "failed",
+            Self::Interrupted => "interrupted",
+        }
+    }
+}
+
+impl Action {
+    /// The word that JSON has for it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Trash => "trash",
+            Self::Purge => "purge",
+            Self::Move => "move",
+            Self::Restore => "restore",
+            Self::Record => "record",
+        }
+    }
+}
+
 /// How a run stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -124,7 +166,7 @@ pub enum Action {
 }
 
 /// How a step stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum StepState {
     /// Written down; the object may or may not have been touched.
@@ -256,6 +298,9 @@ pub trait JournalReader: MetadataStore {
     async fn checksum(&self, file_id: &str) -> Result<Option<String>>;
 
     async fn steps(&self, query: &StepQuery) -> Result<Vec<Step>>;
+
+    /// How many steps of each of these runs stand how; runs without steps are left out.
+    async fn tally(&self, run_ids: &[String]) -> Result<Vec<(String, StepState, u64)>>;
 }
 
 /// Writes. Opening one makes the `civic_storage_*` tables where they are missing. Every method is one transaction

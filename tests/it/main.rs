@@ -19,4 +19,5 @@ mod metadata;
 mod providers;
 mod questions;
 mod recovery;
+mod runs;
 mod shells;

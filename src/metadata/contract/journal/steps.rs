@@ -215,6 +215,19 @@ pub(crate) async fn steps_are_found_by_what_is_asked_and_read_page_by_page(seede
         .unwrap();
     store.intend_steps("r1", &[plain("d")], at(0)).await.unwrap();
     store.settle_steps("r2", &[settled(2)], at(1)).await.unwrap();
+    let mut tally = store
+        .tally(&["r1".to_owned(), "r2".to_owned(), "none".to_owned()])
+        .await
+        .unwrap();
+    tally.sort_by_key(|(run, _, count)| (run.clone(), *count));
+    assert_eq!(
+        tally,
+        [
+            ("r1".to_owned(), StepState::Intended, 1),
+            ("r2".to_owned(), StepState::Settled, 1),
+            ("r2".to_owned(), StepState::Intended, 2),
+        ]
+    );
     let find = async |query: StepQuery| -> Vec<String> {
         let found = store.steps(&query).await.unwrap();
         found.into_iter().map(|step| step.key.unwrap()).collect()

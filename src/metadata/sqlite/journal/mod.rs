@@ -31,7 +31,7 @@ use self::writer::Writer;
 use super::SqliteStore;
 use crate::metadata::journal::{
     Intended, JournalReader, JournalStore, Lease, LeaseGrant, NewRun, NewStep, Run, RunStatus, Settlement,
-    Step, StepQuery, StoredFile, UploadIntent,
+    Step, StepQuery, StepState, StoredFile, UploadIntent,
 };
 use crate::metadata::{
     FileRecord, ListQuery, MetadataStore, ProviderRoots, RecordPage, RecordScan, Result, ScanScope,
@@ -130,6 +130,11 @@ impl JournalReader for SqliteStore {
         let query = query.clone();
         look(self, move |connection| steps::find(connection, &query)).await
     }
+
+    async fn tally(&self, run_ids: &[String]) -> Result<Vec<(String, StepState, u64)>> {
+        let run_ids = run_ids.to_vec();
+        look(self, move |connection| steps::tally(connection, &run_ids)).await
+    }
 }
 
 #[async_trait]
@@ -156,6 +161,10 @@ impl JournalReader for SqliteJournal {
 
     async fn steps(&self, query: &StepQuery) -> Result<Vec<Step>> {
         self.store.steps(query).await
+    }
+
+    async fn tally(&self, run_ids: &[String]) -> Result<Vec<(String, StepState, u64)>> {
+        self.store.tally(run_ids).await
     }
 }
 

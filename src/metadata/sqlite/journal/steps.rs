@@ -207,6 +207,20 @@ pub(super) fn find(connection: &Connection, query: &StepQuery) -> Answer<Vec<Ste
     Ok(steps)
 }
 
+pub(super) fn tally(connection: &Connection, run_ids: &[String]) -> Answer<Vec<(String, StepState, u64)>> {
+    let mut statement = connection.prepare_cached(
+        "SELECT run_id, state, count(*) AS steps FROM main.civic_storage_steps WHERE run_id = ?1 GROUP BY state",
+    )?;
+    let mut counts = Vec::new();
+    for run_id in run_ids {
+        let mut rows = statement.query([run_id])?;
+        while let Some(row) = rows.next()? {
+            counts.push((run_id.clone(), from_word(row, "state")?, count(row, "steps")?));
+        }
+    }
+    Ok(counts)
+}
+
 fn statement(query: &StepQuery) -> Answer<(String, Vec<Value>)> {
     let mut values: Vec<Value> = Vec::new();
     let mut conditions = vec!["TRUE".to_owned()];
