@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::future::{Future, poll_fn};
 use std::pin::pin;
+use std::process::Stdio;
 use std::sync::Arc;
 use std::task::Poll;
 
@@ -595,4 +596,79 @@ async fn a_run_that_is_dropped_stands_as_running_and_one_that_holds_says_who_it_
     let held = other.lease("local").await.unwrap_err();
     assert!(matches!(&held, JournalError::Held { provider, run } if provider == "local" && run.id == id));
     assert!(held.to_string().contains(&id));
+}
+
+/// The real program, killed while it cleans up and killed again while it recovers from that.
+fn cleanup(town: &Deployment, failpoint: Option<&str>) -> Option<i32> {
+    let mut process = town.process();
+    process.args([
+        "storage:cleanup",
+        "--apply",
+        "--yes",
+        "--min-age",
+        "1h",
+        "--silent",
+    ]);
+    if let Some(point) = failpoint {
+        process.env("CIVIC_FAILPOINT", point);
+    }
+    process.stdout(Stdio::null()).stderr(Stdio::null());
+    process.status().unwrap().code()
+}
+
+#[test]
+fn a_recovery_that_is_killed_at_any_of_its_steps_is_taken_up_by_the_next_command() {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    for point in [
+        "recover.after-end",
+        "recover.after-intent",
+        "recover.after-withdrawal",
+        "recover.after-act",
+        "recover.after-act:2",
+        "recover.after-settle",
+        "recover.after-settle:2",
+    ] {
+        let town = Town::new();
+        town.deployment.old_file(&key("permits", 3));
+        let deployment = &town.deployment;
+        assert_eq!(cleanup(deployment, Some("cleanup.after-intend")), None, "{point}");
+        runtime.block_on(async {
+            let intent = intent(&town.of_the_dead(), 2);
+            town.store.intend_uploads(&[intent]).await.unwrap();
+        });
+        deployment.old_file(&key("permits", 2));
+
+        assert_eq!(
+            cleanup(deployment, Some(point)),
+            None,
+            "{point}: it was not killed"
+        );
+        assert_eq!(cleanup(deployment, None), Some(0), "{point}");
+
+        let (files, records) = runtime.block_on(town.state());
+        assert_eq!(records.len(), 1, "{point}");
+        for number in [2, 3] {
+            let mut kept = files
+                .keys()
+                .filter(|file| file.ends_with(&key("permits", number)));
+            let file = kept
+                .next()
+                .unwrap_or_else(|| panic!("{point}: file {number} is lost"));
+            assert!(file.starts_with(".trash/"), "{point}: {file}");
+            assert_eq!(kept.next(), None, "{point}");
+        }
+        assert!(in_place().iter().all(|file| files.contains_key(file)), "{point}");
+        runtime.block_on(async {
+            assert_eq!(town.store.intents().await.unwrap(), [], "{point}");
+            assert_eq!(town.store.unfinished_runs().await.unwrap(), [], "{point}");
+            let steps = town.store.steps(&StepQuery::default()).await.unwrap();
+            assert!(
+                steps.iter().all(|step| step.state == StepState::Settled),
+                "{point}: {steps:?}"
+            );
+        });
+    }
 }

@@ -65,11 +65,12 @@ pub async fn recover(journal: &Journal, providers: &[Arc<Provider>]) -> Result<R
     recovery.hold(&seen, providers).await?;
     // What another recovery did before the leases were granted is done.
     let remains = Remains::find(journal).await?;
-    for intent in &remains.intents {
-        recovery.upload(intent).await?;
-    }
+    // Steps first: that of a recovery which died may be about an upload whose intent is still there.
     for step in &remains.steps {
         recovery.step(step).await?;
+    }
+    for intent in &remains.intents {
+        recovery.upload(intent).await?;
     }
     let report = recovery.report;
     let status = match report.left.as_slice() {
