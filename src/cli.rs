@@ -136,6 +136,10 @@ pub enum Command {
     List(commands::list::ListArgs),
     #[command(name = "storage:info")]
     Info(commands::info::InfoArgs),
+    #[command(name = "storage:upload")]
+    Upload(commands::upload::UploadArgs),
+    #[command(name = "storage:download")]
+    Download(commands::download::DownloadArgs),
     #[command(name = "storage:cleanup")]
     Cleanup(CleanupArgs),
     #[command(name = "storage:runs")]
@@ -160,6 +164,8 @@ impl Command {
             Self::Usage(args) => context.block_on(commands::usage::run(context, args)),
             Self::List(args) => context.block_on(commands::list::run(context, args)),
             Self::Info(args) => context.block_on(commands::info::run(context, args)),
+            Self::Upload(args) => commands::upload::run(context, &args),
+            Self::Download(args) => commands::download::run(context, &args),
             Self::Cleanup(args) => commands::cleanup::run(context, &args),
             Self::Runs(args) => context.block_on(commands::runs::run(context, args)),
             Self::Config(args) => commands::config::run(context, &args),

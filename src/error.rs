@@ -10,6 +10,7 @@ use serde_json::Value;
 use crate::config::{self, ConfigError, Problem, WriteError};
 use crate::engine::cleanup::{ApplyError, ScanError};
 use crate::engine::journal::JournalError;
+use crate::engine::upload::UploadError;
 use crate::metadata::MetadataError;
 use crate::providers::ProviderError;
 
@@ -166,6 +167,8 @@ pub enum RoomError {
     Apply(#[from] ApplyError),
     #[error(transparent)]
     Journal(#[from] JournalError),
+    #[error(transparent)]
+    Upload(#[from] UploadError),
 }
 
 impl<E> From<E> for Failure
@@ -183,6 +186,7 @@ where
             RoomError::Scan(error) => scan(error, message),
             RoomError::Apply(error) => apply(error, message),
             RoomError::Journal(error) => journal(error, message),
+            RoomError::Upload(UploadError::Spill(_)) => no_room(message),
         }
     }
 }
@@ -235,12 +239,17 @@ fn metadata(error: MetadataError, message: &str) -> Failure {
     }
 }
 
+/// The temporary directory is full or cannot be written.
+fn no_room(message: String) -> Failure {
+    Failure::new(Exit::Failed, Code::Error, message)
+        .hint("make room there, or name another directory with TMPDIR")
+}
+
 fn scan(error: ScanError, message: String) -> Failure {
     match error {
         ScanError::Provider(error) => provider(error, message),
         ScanError::Metadata(error) => metadata(error, &message),
-        ScanError::Spill(_) => Failure::new(Exit::Failed, Code::Error, message)
-            .hint("make room there, or name another directory with TMPDIR"),
+        ScanError::Spill(_) => no_room(message),
         ScanError::ListingMissed { provider, key } => Failure::new(Exit::Failed, Code::Integrity, message)
             .detail("provider", provider)
             .detail("key", key)

@@ -6,7 +6,7 @@ use clap::Args;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::shared::minute;
+use super::shared::{minute, the_one};
 use crate::Context;
 use crate::config::ProviderConfig;
 use crate::engine::info::{self, ObjectInfo};
@@ -52,22 +52,6 @@ pub async fn run(context: &Context, args: InfoArgs) -> Result<Outcome, Failure> 
         Err(failure) => return Ok(Outcome::failed(view, failure)),
     }
     Ok(Outcome::done(view))
-}
-
-fn the_one(mut found: Vec<FileRecord>, target: &str) -> Result<FileRecord, Failure> {
-    if found.len() > 1 {
-        let ids: Vec<String> = found.into_iter().map(|record| record.id).collect();
-        let message = format!("{target} names {} files", ids.len());
-        return Err(Failure::usage(message)
-            .hint(format!("name one by its id: {}", ids.join(", ")))
-            .detail("path", target)
-            .detail("ids", ids));
-    }
-    found.pop().ok_or_else(|| {
-        Failure::not_found(format!("there is no file {target}"))
-            .hint("`civic storage:list --search TEXT` finds ids and names")
-            .detail("path", target)
-    })
 }
 
 async fn look(context: &Context, provider: &str, record: &FileRecord) -> Result<ObjectInfo, Failure> {

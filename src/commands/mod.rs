@@ -2,6 +2,7 @@
 //! prints, and none knows another.
 
 mod ask;
+mod batch;
 mod edited;
 mod shared;
 mod text;
@@ -9,10 +10,12 @@ mod text;
 pub mod cleanup;
 pub mod completions;
 pub mod config;
+pub mod download;
 pub mod folder;
 pub mod info;
 pub mod init;
 pub mod list;
 pub mod man;
 pub mod runs;
+pub mod upload;
 pub mod usage;

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::Context;
 use crate::error::Failure;
-use crate::metadata::{MetadataStore, Stamp};
+use crate::metadata::{FileRecord, MetadataStore, Stamp};
 
 /// Refuses a folder that neither storage.yml nor any record names: a slip of the pen must not look like an empty
 /// folder.
@@ -35,4 +35,21 @@ pub fn minute(stamp: &Stamp) -> String {
         Stamp::Unreadable(Some(text)) => text.clone(),
         Stamp::Unreadable(None) => "-".to_owned(),
     }
+}
+
+/// The file that an operator named: none is an error, and of several each would be a guess.
+pub fn the_one(mut found: Vec<FileRecord>, target: &str) -> Result<FileRecord, Failure> {
+    if found.len() > 1 {
+        let ids: Vec<String> = found.into_iter().map(|record| record.id).collect();
+        let message = format!("{target} names {} files", ids.len());
+        return Err(Failure::usage(message)
+            .hint(format!("name one by its id: {}", ids.join(", ")))
+            .detail("path", target)
+            .detail("ids", ids));
+    }
+    found.pop().ok_or_else(|| {
+        Failure::not_found(format!("there is no file {target}"))
+            .hint("`civic storage:list --search TEXT` finds ids and names")
+            .detail("path", target)
+    })
 }

@@ -2,6 +2,7 @@
 //! HTTP or a terminal. Rules about time take `now` as an argument.
 
 pub mod cleanup;
+pub mod download;
 pub mod info;
 mod interrupt;
 pub mod journal;
@@ -9,6 +10,7 @@ pub mod list;
 pub mod marker;
 pub mod objects;
 pub mod runs;
+pub mod upload;
 pub mod usage;
 
 use chrono::{DateTime, Utc};

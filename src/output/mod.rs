@@ -61,6 +61,12 @@ impl Outcome {
         }
     }
 
+    /// Everything went through, and the answer is on stdout already.
+    #[must_use]
+    pub fn silent(operation: &'static str) -> Self {
+        Self::done(Silent(operation))
+    }
+
     /// A report that got as far as `view` shows before `failure`.
     #[must_use]
     pub fn failed(view: impl View + 'static, failure: Failure) -> Self {
@@ -68,6 +74,39 @@ impl Outcome {
             view: Box::new(view),
             failure: Some(failure),
         }
+    }
+}
+
+/// The answer of a command that wrote it to stdout itself.
+struct Silent(&'static str);
+
+impl View for Silent {
+    fn operation(&self) -> &'static str {
+        self.0
+    }
+
+    fn message(&self) -> String {
+        String::new()
+    }
+
+    fn json(&self, out: &mut dyn Write) -> serde_json::Result<()> {
+        out.write_all(b"null").map_err(serde_json::Error::io)
+    }
+
+    fn items(&self, _emit: &mut dyn FnMut(Value) -> io::Result<()>) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn summary(&self) -> Value {
+        Value::Null
+    }
+
+    fn columns(&self) -> &'static [&'static str] {
+        &[]
+    }
+
+    fn table(&self, _out: &mut Human<'_>) -> io::Result<()> {
+        Ok(())
     }
 }
 

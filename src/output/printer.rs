@@ -86,6 +86,12 @@ impl Printer {
         self.format == Format::Ndjson
     }
 
+    /// Whether the answer goes to a program.
+    #[must_use]
+    pub fn is_for_programs(&self) -> bool {
+        self.format != Format::Table
+    }
+
     /// Prints one item of an answer still in the making, as a line of NDJSON, flushed; nothing in other formats.
     ///
     /// # Errors

@@ -26,10 +26,18 @@ pub(super) fn of_store(provider: &str, operation: &'static str, error: Error) ->
             operation,
             reason,
         }),
-        Error::Generic { source, .. } => own(source).unwrap_or(ProviderError::Unavailable {
-            provider,
-            operation,
-            reason,
+        Error::Generic { source, .. } => own(source).unwrap_or(if is_refused(&reason) {
+            ProviderError::Invalid {
+                provider,
+                operation,
+                reason,
+            }
+        } else {
+            ProviderError::Unavailable {
+                provider,
+                operation,
+                reason,
+            }
         }),
         _ => ProviderError::Invalid {
             provider,
@@ -42,6 +50,12 @@ pub(super) fn of_store(provider: &str, operation: &'static str, error: Error) ->
 /// The local store's errors are ours already.
 fn own(source: Box<dyn std::error::Error + Send + Sync>) -> Option<ProviderError> {
     source.downcast::<ProviderError>().ok().map(|error| *error)
+}
+
+/// Whether the answer was a status that the same request will get again: a bad request is no sick provider.
+fn is_refused(reason: &str) -> bool {
+    let status = reason.split("status code: 4").nth(1);
+    status.is_some_and(|rest| !rest.starts_with("08") && !rest.starts_with("29"))
 }
 
 /// The error and its causes up to a body, and that body's code.
@@ -81,6 +95,19 @@ mod tests {
         );
         let text = error.to_string();
         assert!(text.ends_with("403: SignatureDoesNotMatch"), "{text}");
+    }
+
+    #[test]
+    fn a_bad_request_is_no_sick_provider_and_a_throttled_one_is_not_bad() {
+        for (status, refused) in [
+            ("400 Bad Request", true),
+            ("408 Request Timeout", false),
+            ("429 Too Many Requests", false),
+            ("503 Service Unavailable", false),
+        ] {
+            let reason = format!("Generic S3 error: Server returned non-2xx status code: {status}");
+            assert_eq!(is_refused(&reason), refused, "{status}");
+        }
     }
 
     #[test]

@@ -150,12 +150,12 @@ pub fn sidecar_object(key: &[u8]) -> Option<&[u8]> {
     stored_shape(object).map(|_| object)
 }
 
-/// Names this program keeps for itself under a provider's root: `.civic/` and `.trash/`.
+/// Names this program keeps for itself: `.civic/` and `.trash/` under a provider's root, and the unfinished files
+/// `.civic-tmp-*` in any folder.
 #[must_use]
 pub fn is_reserved(key: &[u8]) -> bool {
-    [&b".civic/"[..], b".trash/"]
-        .iter()
-        .any(|area| key.starts_with(area))
+    let name = key.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
+    key.starts_with(b".civic/") || key.starts_with(b".trash/") || name.starts_with(b".civic-tmp-")
 }
 
 #[cfg(test)]

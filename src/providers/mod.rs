@@ -11,7 +11,6 @@ mod listing;
 mod local;
 mod mapping;
 mod s3;
-mod transfer;
 
 use std::sync::Arc;
 
@@ -134,6 +133,14 @@ impl Provider {
             .ok()
             .filter(|path| path.as_ref() == full)
             .ok_or_else(unaddressable)
+    }
+
+    /// Removes what writes of dead processes left half done, on providers where that takes up room under names of its
+    /// own. What fails here harms nothing.
+    pub async fn sweep(&self) {
+        if let Lister::Local(local) = &self.lister {
+            local.sweep().await;
+        }
     }
 
     /// Removes the directories above a key in the trash that are empty now, on providers that have directories;

@@ -87,6 +87,14 @@ impl LocalStore {
         })
     }
 
+    /// Removes unfinished files that dead processes left.
+    pub async fn sweep(&self) {
+        let swept = self.blocking("sweep", |store| place::sweep(&RootDir::open(&store.root)?));
+        if let Err(error) = swept.await {
+            tracing::debug!("unfinished files may be left: {error}");
+        }
+    }
+
     /// Removes empty directories above a key in the trash, as far as its run's own.
     pub async fn tidy(&self, key: &Key) {
         let key = key.clone();

@@ -3,21 +3,25 @@
 //! mode of the directory above: a cron job of root must leave nothing that CivicPress cannot read.
 
 use std::fs::File;
+use std::io::{self, Seek};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use rustix::fs::{
-    AtFlags, FileType, Mode, OFlags, RenameFlags, Stat, fchmod, fchown, fstat, fsync, linkat, mkdirat,
-    openat, renameat, renameat_with, statat, unlinkat,
+    AtFlags, Dir, FileType, FlockOperation, Mode, OFlags, RenameFlags, Stat, fchmod, fchown, flock, fstat,
+    fsync, linkat, mkdirat, openat, renameat, renameat_with, statat, unlinkat,
 };
 use rustix::fs::{Gid, Uid};
 use rustix::io::Errno;
 
 use super::fault::Fault;
-use super::root::{RootDir, not_a_directory, open_below, search_below, split_key};
+use super::root::{RootDir, is_dot, not_a_directory, open_below, search_below, split_key};
 
 /// Where unfinished files lie: reserved, so that no listing takes one for an object.
 pub(super) const TEMPORARY: &[u8] = b".civic/tmp";
+
+/// What the names of unfinished files in a folder itself begin with; reserved as well.
+const NEARBY: &str = ".civic-tmp-";
 
 /// What may stand at a key that something is put at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,22 +45,30 @@ pub(super) struct Unplaced {
 impl Unplaced {
     pub(super) fn create(root: RootDir) -> Result<Self, Fault> {
         let dir = make_directories(&root, TEMPORARY)?;
-        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        Self::create_in(root, dir, "").map_err(|e| Fault::system(TEMPORARY, e))
+    }
+
+    /// Locked as long as it is held, so that a sweep knows it from what a dead process left.
+    fn create_in(root: RootDir, dir: OwnedFd, prefix: &str) -> Result<Self, Errno> {
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         loop {
-            let name = temporary_name();
-            match openat(&dir, name.as_str(), flags, Mode::RUSR | Mode::WUSR) {
-                Ok(fd) => {
-                    return Ok(Self {
-                        root,
-                        dir,
-                        name,
-                        file: File::from(fd),
-                        placed: AtomicBool::new(false),
-                    });
-                }
-                Err(Errno::EXIST) => {}
-                Err(errno) => return Err(Fault::system(TEMPORARY, errno)),
+            let name = format!("{prefix}{}", temporary_name());
+            let fd = match openat(&dir, name.as_str(), flags, Mode::RUSR | Mode::WUSR) {
+                Err(Errno::EXIST) => continue,
+                opened => opened?,
+            };
+            // A sweep may have come between: it then holds the lock, or has removed the name.
+            let locked = flock(&fd, FlockOperation::NonBlockingLockExclusive);
+            if locked == Err(Errno::AGAIN) || fstat(&fd)?.st_nlink == 0 {
+                continue;
             }
+            return Ok(Self {
+                root,
+                dir,
+                name,
+                file: File::from(fd),
+                placed: AtomicBool::new(false),
+            });
         }
     }
 
@@ -69,11 +81,40 @@ impl Unplaced {
         inherit(self.file.as_fd(), &parent, 0o666).map_err(fault)?;
         fsync(&self.file).map_err(fault)?;
         check_target(dir.as_fd(), key, name, target)?;
-        rename(self.dir.as_fd(), self.name.as_bytes(), dir.as_fd(), name, target)
-            .map_err(|e| taken(key, e))?;
+        match rename(self.dir.as_fd(), self.name.as_bytes(), dir.as_fd(), name, target) {
+            Err(Errno::XDEV) => return self.place_across(dir, key, target),
+            renamed => renamed.map_err(|e| taken(key, e))?,
+        }
         self.placed.store(true, Ordering::Release);
         sync_directory(dir.as_fd()).map_err(fault)?;
         fstat(&self.file).map_err(fault)
+    }
+
+    /// The same where a folder is a file system of its own: the bytes are copied to a temporary file in it first.
+    fn place_across(&self, dir: OwnedFd, key: &[u8], target: Target) -> Result<Stat, Fault> {
+        let fault = |errno| Fault::system(key, errno);
+        sweep_in(dir.as_fd(), NEARBY).map_err(fault)?;
+        let root = self.root.again()?;
+        let near = Self::create_in(root, dir, NEARBY).map_err(fault)?;
+        let (mut from, mut to) = (&self.file, &near.file);
+        from.rewind().map_err(|e| Fault::file(key, e))?;
+        io::copy(&mut from, &mut to).map_err(|e| Fault::file(key, e))?;
+        let (_, name) = split_key(key)?;
+        let parent = fstat(&near.dir).map_err(fault)?;
+        inherit(near.file.as_fd(), &parent, 0o666).map_err(fault)?;
+        fsync(&near.file).map_err(fault)?;
+        rename(
+            near.dir.as_fd(),
+            near.name.as_bytes(),
+            near.dir.as_fd(),
+            name,
+            target,
+        )
+        .map_err(|e| taken(key, e))?;
+        near.placed.store(true, Ordering::Release);
+        sync_directory(near.dir.as_fd()).map_err(fault)?;
+        self.remove()?;
+        fstat(&near.file).map_err(fault)
     }
 
     /// Removes it, unless it was placed or removed before.
@@ -91,6 +132,40 @@ impl Drop for Unplaced {
             tracing::warn!(?fault, name = self.name, "a temporary file is left behind");
         }
     }
+}
+
+/// Removes unfinished files that dead processes left.
+pub(super) fn sweep(root: &RootDir) -> Result<(), Fault> {
+    let mut prefix = TEMPORARY.to_vec();
+    prefix.push(b'/');
+    match root.directory(&prefix) {
+        Err(Fault::NotFound) => Ok(()),
+        dir => sweep_in(dir?.as_fd(), "").map_err(|e| Fault::system(TEMPORARY, e)),
+    }
+}
+
+/// Those of a directory whose names begin so. What somebody holds the lock of is being written; where locks cannot be
+/// had, nobody is sure, and all stay.
+fn sweep_in(dir: BorrowedFd<'_>, prefix: &str) -> Result<(), Errno> {
+    for entry in Dir::new(open_below(dir, b".")?)? {
+        let entry = entry?;
+        let name = entry.file_name().to_bytes();
+        if is_dot(name) || !name.starts_with(prefix.as_bytes()) {
+            continue;
+        }
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let Ok(fd) = openat(dir, name, flags, Mode::empty()) else {
+            continue;
+        };
+        let is_file = FileType::from_raw_mode(fstat(&fd)?.st_mode) == FileType::RegularFile;
+        if is_file && flock(&fd, FlockOperation::NonBlockingLockExclusive).is_ok() {
+            match unlinkat(dir, name, AtFlags::empty()) {
+                Ok(()) | Err(Errno::NOENT) => {}
+                Err(errno) => return Err(errno),
+            }
+        }
+    }
+    Ok(())
 }
 
 fn temporary_name() -> String {

@@ -36,6 +36,15 @@ impl RootDir {
         })
     }
 
+    /// The same root, held open once more.
+    pub(super) fn again(&self) -> Result<Self, Fault> {
+        let fd = search_below(self.fd.as_fd(), b".").map_err(|e| Fault::system(b"", e))?;
+        Ok(Self {
+            fd,
+            path: self.path.clone(),
+        })
+    }
+
     /// Fails unless the path still leads to the directory that was opened: what was not found in a directory that
     /// has been removed, replaced or unmounted says nothing.
     pub(super) fn verify(&self) -> Result<(), Fault> {

@@ -77,6 +77,12 @@ impl Bucket {
         )
     }
 
+    /// A signed request without a body for an object, as it goes over the wire.
+    pub fn request(&self, method: &str, key: &str) -> String {
+        let target = format!("/{}/{}", self.name, encode(key.as_bytes()));
+        self.head_of(method, &target, b"")
+    }
+
     /// Sends a signed request to `/<bucket><path>` and returns the status; `path` is percent-encoded already.
     ///
     /// Again where the server stumbled: rclone answers 500 when two puts make one directory, and may close a
@@ -95,14 +101,8 @@ impl Bucket {
 
     fn send_once(&self, method: &str, path: &str, body: &[u8]) -> io::Result<u16> {
         let target = format!("/{}{path}", self.name);
-        let request = self.signed(method, &target, body);
+        let head = self.head_of(method, &target, body);
         let host = self.endpoint.trim_start_matches("http://");
-        let mut head = format!("{method} {target} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n");
-        for (name, value) in request.headers() {
-            write!(head, "{name}: {}\r\n", value.to_str().unwrap()).unwrap();
-        }
-        write!(head, "content-length: {}\r\n\r\n", body.len()).unwrap();
-
         let mut socket = TcpStream::connect(host)?;
         socket.write_all(&[head.as_bytes(), body].concat())?;
         let mut status_line = [0; 12];
@@ -110,6 +110,17 @@ impl Bucket {
         // The rest is read so that the server is done when we are; a reset after the status changes nothing.
         let _ = io::copy(&mut socket, &mut io::sink());
         Ok(std::str::from_utf8(&status_line[9..]).unwrap().parse().unwrap())
+    }
+
+    fn head_of(&self, method: &str, target: &str, body: &[u8]) -> String {
+        let request = self.signed(method, target, body);
+        let host = self.endpoint.trim_start_matches("http://");
+        let mut head = format!("{method} {target} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n");
+        for (name, value) in request.headers() {
+            write!(head, "{name}: {}\r\n", value.to_str().unwrap()).unwrap();
+        }
+        write!(head, "content-length: {}\r\n\r\n", body.len()).unwrap();
+        head
     }
 
     fn signed(&self, method: &str, target: &str, body: &[u8]) -> HttpRequest {

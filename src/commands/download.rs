@@ -1,0 +1,243 @@
+//! `storage:download`: files out of the storage, into files or to standard output.
+
+use std::collections::{BTreeMap, HashSet};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use clap::Args;
+use futures::{StreamExt, stream};
+
+use super::batch::{Batch, Words};
+use super::shared::the_one;
+use crate::Context;
+use crate::engine::cleanup::ItemError;
+use crate::engine::download::{self, DownloadError, Wanted};
+use crate::engine::list::owner;
+use crate::engine::{Interrupt, Progress, info};
+use crate::error::{Code, Exit, Failure};
+use crate::metadata::FileRecord;
+use crate::output::Outcome;
+use crate::providers::Provider;
+
+const WORDS: Words = Words {
+    operation: "storage:download",
+    done: "downloaded",
+    planned: "would be downloaded",
+};
+
+/// Fetches files by id or by folder and name
+///
+/// A file is there under its name only once all of it has arrived and was compared with what was stored.
+#[derive(Debug, Args)]
+pub struct DownloadArgs {
+    /// Ids, or folders and names (`permits/plan.pdf`)
+    #[arg(value_name = "ID_OR_FILE", required = true)]
+    files: Vec<String>,
+    /// A file or directory to write to, made where several are fetched; - is standard output, for one file
+    /// [default: the working directory, under the original names]
+    #[arg(long, value_name = "PATH")]
+    out: Option<PathBuf>,
+    /// Replace files that exist
+    #[arg(long)]
+    force: bool,
+}
+
+/// Downloads.
+///
+/// # Errors
+/// A name that several files have, before anything is fetched; what stands in the way of every file.
+pub fn run(context: &Context, args: &DownloadArgs) -> Result<Outcome, Failure> {
+    let to_stdout = args.out.as_deref() == Some(Path::new("-"));
+    if to_stdout && args.files.len() > 1 {
+        return Err(Failure::usage("--out - takes one file"));
+    }
+    if to_stdout && context.printer().is_for_programs() {
+        let message = "--out - writes the file itself, and no --output or --json beside it";
+        return Err(Failure::usage(message));
+    }
+    context.block_on_changes(|interrupt| async move {
+        let mut batch = Batch::new(WORDS, context.printer(), false);
+        let found = find(context, &args.files, &mut batch).await?;
+        let wanted = wanted(context, found, &mut batch).await?;
+        if to_stdout {
+            return stream_one(context, wanted, batch, &interrupt).await;
+        }
+        let targets = targets(args, wanted)?;
+        fetch(context, targets, args.force, &mut batch, &interrupt).await?;
+        Ok(batch.conclude(interrupt.is_requested()))
+    })
+}
+
+/// The records that were named, each once.
+async fn find(context: &Context, names: &[String], batch: &mut Batch) -> Result<Vec<FileRecord>, Failure> {
+    let store = context.history()?;
+    let (mut records, mut seen) = (Vec::new(), HashSet::new());
+    for name in names {
+        match the_one(info::find(store.as_ref(), name).await?, name) {
+            Ok(record) => {
+                if seen.insert(record.id.clone()) {
+                    records.push(record);
+                }
+            }
+            Err(failure) if failure.exit == Exit::Usage => return Err(failure),
+            Err(failure) => batch
+                .fail(&ItemError {
+                    file: name.clone(),
+                    error: failure.message,
+                    error_code: "STORAGE_FILE_NOT_FOUND".into(),
+                })
+                .map_err(|error| no_room(&error))?,
+        }
+    }
+    Ok(records)
+}
+
+/// Each record with the provider that has its bytes, and its checksum where one is known.
+async fn wanted(
+    context: &Context,
+    records: Vec<FileRecord>,
+    batch: &mut Batch,
+) -> Result<Vec<Wanted>, Failure> {
+    let (roots, store) = (context.roots()?, context.history()?);
+    let mut providers: BTreeMap<String, Result<Arc<Provider>, Failure>> = BTreeMap::new();
+    let mut wanted = Vec::new();
+    for record in records {
+        let provider = match owner(&record.provider_path, &roots) {
+            None => Err(Failure::new(
+                Exit::Failed,
+                Code::Configuration,
+                format!("no configured provider has {}", record.provider_path),
+            )),
+            Some(name) => providers
+                .entry(name.to_owned())
+                .or_insert_with(|| context.provider(name).map(Arc::new))
+                .clone(),
+        };
+        match provider {
+            Ok(provider) => wanted.push(Wanted {
+                sha256: store.checksum(&record.id).await?,
+                record,
+                provider,
+            }),
+            Err(failure) => batch
+                .fail(&ItemError {
+                    file: named(&record),
+                    error: failure.message,
+                    error_code: "STORAGE_CONFIGURATION_ERROR".into(),
+                })
+                .map_err(|error| no_room(&error))?,
+        }
+    }
+    Ok(wanted)
+}
+
+/// `folder/name`, as it may be typed.
+fn named(record: &FileRecord) -> String {
+    format!("{}/{}", record.folder, record.original_name)
+}
+
+async fn stream_one(
+    context: &Context,
+    wanted: Vec<Wanted>,
+    batch: Batch,
+    interrupt: &Interrupt,
+) -> Result<Outcome, Failure> {
+    let Some(wanted) = wanted.into_iter().next() else {
+        return Ok(batch.conclude(false));
+    };
+    let out = Box::new(context.printer().bytes());
+    match download::to_stream(&wanted, out, interrupt).await {
+        Ok(()) => Ok(Outcome::silent(WORDS.operation)),
+        Err(DownloadError::Interrupted) => Err(Failure::interrupted()),
+        Err(error) => Err(batch_failure(batch, &wanted.record, &error)),
+    }
+}
+
+/// The failure that a batch of this one file would come to.
+fn batch_failure(mut batch: Batch, record: &FileRecord, error: &DownloadError) -> Failure {
+    match batch.fail(&item_error(record, error)) {
+        Ok(()) => batch.conclude(false).failure.unwrap_or_else(Failure::interrupted),
+        Err(error) => no_room(&error),
+    }
+}
+
+fn item_error(record: &FileRecord, error: &DownloadError) -> ItemError {
+    ItemError {
+        file: named(record),
+        error: error.to_string(),
+        error_code: error.code().to_owned(),
+    }
+}
+
+/// Where each file goes. Names that clash among them get a number.
+fn targets(args: &DownloadArgs, wanted: Vec<Wanted>) -> Result<Vec<(Wanted, PathBuf)>, Failure> {
+    let several = args.files.len() > 1;
+    let directory = match &args.out {
+        None => PathBuf::new(),
+        Some(out) if several || out.is_dir() || ends_at_slash(out) => out.clone(),
+        Some(out) => return Ok(wanted.into_iter().map(|one| (one, out.clone())).collect()),
+    };
+    if !directory.as_os_str().is_empty() && !wanted.is_empty() {
+        std::fs::create_dir_all(&directory).map_err(|error| {
+            let message = format!("--out {}: {error}", directory.display());
+            Failure::usage(message).detail("path", directory.display().to_string())
+        })?;
+    }
+    let mut taken = HashSet::new();
+    let place = |one: Wanted| {
+        let name = download::safe_name(&one.record.original_name);
+        let mut free = name.clone();
+        let mut number = 1;
+        while !taken.insert(free.clone()) {
+            number += 1;
+            free = download::numbered(&name, number);
+        }
+        (one, directory.join(free))
+    };
+    Ok(wanted.into_iter().map(place).collect())
+}
+
+fn ends_at_slash(path: &Path) -> bool {
+    path.as_os_str().as_encoded_bytes().ends_with(b"/")
+}
+
+async fn fetch(
+    context: &Context,
+    targets: Vec<(Wanted, PathBuf)>,
+    force: bool,
+    batch: &mut Batch,
+    interrupt: &Interrupt,
+) -> Result<(), Failure> {
+    let progress = context.progress();
+    progress.start("Downloading", Some(targets.len() as u64));
+    let one = |(wanted, target): (Wanted, PathBuf)| async move {
+        let outcome = if interrupt.is_requested() {
+            Err(DownloadError::Interrupted)
+        } else {
+            download::to_file(&wanted, &target, force, interrupt).await
+        };
+        (wanted.record, target, outcome)
+    };
+    let limit = context.config()?.global.max_concurrent_downloads.max(1);
+    let mut fetched = stream::iter(targets).map(one).buffer_unordered(limit);
+    let mut completed = 0;
+    while let Some((record, target, outcome)) = fetched.next().await {
+        completed += 1;
+        progress.advance(completed, &record.original_name);
+        match outcome {
+            Ok(()) => {
+                let size = u64::try_from(record.size).unwrap_or(0);
+                batch.success(&record, &target.display().to_string(), size)
+            }
+            Err(error) => batch.fail(&item_error(&record, &error)),
+        }
+        .map_err(|error| no_room(&error))?;
+    }
+    progress.finish();
+    Ok(())
+}
+
+fn no_room(error: &io::Error) -> Failure {
+    Failure::new(Exit::Failed, Code::Error, error.to_string())
+}

@@ -1,0 +1,215 @@
+//! `storage:upload`: files from disk into a folder of the active provider.
+
+use std::fs::File;
+use std::io::{self, BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use clap::Args;
+use serde_json::{Value, json};
+
+use super::batch::{Batch, Words};
+use crate::Context;
+use crate::engine::journal::{Journal, recover};
+use crate::engine::upload::{
+    self, Desk, FolderRules, Outcome as Item, Outcomes, Sources, Surroundings, UploadRequest,
+};
+use crate::error::{Code, Exit, Failure};
+use crate::metadata::journal::RunStatus;
+use crate::output::Outcome;
+
+const WORDS: Words = Words {
+    operation: "storage:upload",
+    done: "uploaded",
+    planned: "would be uploaded",
+};
+
+/// Stores files in a folder: one, many, or what is below directories
+///
+/// Each gets an id of its own, so that two files of one name are two files. Of a path only the file's own name is kept.
+/// One file that fails never stops the others.
+#[derive(Debug, Args)]
+pub struct UploadArgs {
+    /// Files; with --recursive also directories
+    #[arg(value_name = "PATH", required_unless_present = "from_list")]
+    paths: Vec<PathBuf>,
+    /// Folder of storage.yml to store them in
+    #[arg(long, value_name = "NAME")]
+    folder: String,
+    /// Take every file below a directory, hidden ones included; symlinks in it are not followed
+    #[arg(long, short)]
+    recursive: bool,
+    /// Read paths from a file, one a line; - is standard input
+    #[arg(long, value_name = "FILE")]
+    from_list: Option<PathBuf>,
+    /// Files under way at once [default: global.max_concurrent_uploads]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1000))]
+    concurrency: Option<u16>,
+    /// Leave out files that the folder has already, by name, size and content
+    #[arg(long)]
+    skip_existing: bool,
+    /// Say this of every file
+    #[arg(long, value_name = "TEXT")]
+    description: Option<String>,
+    /// Who uploads, as the records will name them
+    #[arg(long, value_name = "NAME")]
+    uploaded_by: Option<String>,
+    /// Only check, and say what would be stored
+    #[arg(long)]
+    dry_run: bool,
+}
+
+/// Uploads.
+///
+/// # Errors
+/// What stands in the way of every file; of one file it is part of the answer.
+pub fn run(context: &Context, args: &UploadArgs) -> Result<Outcome, Failure> {
+    let request = request(context, args)?;
+    let sources = sources(args)?;
+    if sources.is_empty() {
+        return Err(Failure::usage("no file was named"));
+    }
+    let progress = context.progress();
+    if args.dry_run {
+        let (metadata, clock) = (context.metadata()?, context.clock());
+        return context.block_on_changes(|interrupt| async move {
+            let mut batch = Batch::new(WORDS, context.printer(), true);
+            let around = Surroundings {
+                metadata: metadata.as_ref(),
+                clock: &clock,
+                progress: &progress,
+                interrupt: &interrupt,
+            };
+            upload::run(&request, None, around, sources, &mut batch).await?;
+            Ok(batch.conclude(interrupt.is_requested()))
+        });
+    }
+    let journal = context.run_journal()?;
+    context.block_on_changes(|interrupt| async move {
+        let around = Surroundings {
+            metadata: journal.store.as_ref(),
+            clock: journal.clock.as_ref(),
+            progress: &progress,
+            interrupt: &interrupt,
+        };
+        let batch = stored(context, &journal, (&request, args), around, sources).await?;
+        Ok(batch.conclude(interrupt.is_requested()))
+    })
+}
+
+/// The upload as a run of the journal, once what dead ones left is ended.
+async fn stored(
+    context: &Context,
+    journal: &Journal,
+    (request, args): (&UploadRequest, &UploadArgs),
+    around: Surroundings<'_>,
+    sources: Sources,
+) -> Result<Batch, Failure> {
+    recover(journal, &request.providers).await?;
+    for provider in &request.providers {
+        provider.sweep().await;
+    }
+    let run = journal.begin(WORDS.operation, asked(args, &sources)).await?;
+    let desk = Desk {
+        store: Arc::clone(&journal.store),
+        run_id: run.id().to_owned(),
+        owner: journal.owner.clone(),
+    };
+    let mut batch = Batch::new(WORDS, context.printer(), false);
+    batch.of_run(run.id());
+    let ended = upload::run(request, Some(&desk), around, sources, &mut batch).await;
+    let status = match ended {
+        Err(_) => RunStatus::Failed,
+        Ok(()) if around.interrupt.is_requested() => RunStatus::Interrupted,
+        Ok(()) => batch.status(),
+    };
+    // The files are stored whatever becomes of their run's last line.
+    if let Err(error) = run.finish(status, batch.counts()).await {
+        tracing::warn!("the run could not be ended: {error}");
+    }
+    ended?;
+    Ok(batch)
+}
+
+/// What history shows of the request.
+fn asked(args: &UploadArgs, sources: &Sources) -> Value {
+    json!({
+        "folder": args.folder,
+        "files": sources.len(),
+        "skipExisting": args.skip_existing,
+        "uploadedBy": args.uploaded_by,
+    })
+}
+
+fn request(context: &Context, args: &UploadArgs) -> Result<UploadRequest, Failure> {
+    let config = context.config()?;
+    let folder = config.folders.get(&args.folder).ok_or_else(|| {
+        let names = config.folders.keys().map(String::as_str);
+        Failure::unknown("folder", &args.folder, names)
+    })?;
+    let concurrency = args
+        .concurrency
+        .map_or(config.global.max_concurrent_uploads, usize::from);
+    let largest = config.global.max_file_size;
+    let providers = context.providers()?.into_iter().map(Arc::new).collect();
+    Ok(UploadRequest {
+        provider: Arc::new(context.provider(&config.active_provider)?),
+        providers,
+        folder: FolderRules {
+            name: folder.name.clone(),
+            allowed_types: folder.allowed_types.clone(),
+            max_size: folder.max_size.map_or(largest, |own| own.min(largest)),
+        },
+        description: args.description.clone(),
+        uploaded_by: args.uploaded_by.clone(),
+        skip_existing: args.skip_existing,
+        concurrency,
+        stream_threshold: config.global.stream_threshold,
+        part_size: config.global.chunk_size,
+        timeout: config.global.upload_timeout,
+    })
+}
+
+fn sources(args: &UploadArgs) -> Result<Sources, Failure> {
+    let mut sources = Sources::new(args.recursive);
+    for path in &args.paths {
+        sources.add(path).map_err(|error| no_room(&error))?;
+    }
+    if let Some(list) = &args.from_list {
+        let unread = |error| {
+            let message = format!("--from-list {}: {error}", list.display());
+            Failure::usage(message).detail("path", list.display().to_string())
+        };
+        let mut lines = open_list(list).map_err(unread)?;
+        sources.add_list(&mut lines).map_err(unread)?;
+    }
+    Ok(sources)
+}
+
+fn open_list(list: &Path) -> io::Result<Box<dyn BufRead>> {
+    if list == Path::new("-") {
+        return Ok(Box::new(io::stdin().lock()));
+    }
+    Ok(Box::new(BufReader::new(File::open(list)?)))
+}
+
+fn no_room(error: &io::Error) -> Failure {
+    Failure::new(Exit::Failed, Code::Error, error.to_string())
+}
+
+impl Outcomes for Batch {
+    fn take(&mut self, file: &str, outcome: Item) -> io::Result<()> {
+        if let Some(error) = outcome.error(file) {
+            return self.fail(&error);
+        }
+        match outcome {
+            Item::Stored(record) => {
+                let size = u64::try_from(record.size).unwrap_or(0);
+                self.success(&record, file, size)
+            }
+            Item::Skipped(record) => self.skip(&record, file),
+            Item::Planned { size } => self.plan(file, size),
+            Item::Failed { .. } => Ok(()),
+        }
+    }
+}

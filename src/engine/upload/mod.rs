@@ -1,0 +1,473 @@
+//! Upload: files from disk become objects with records, one or many, and no crash leaves a record without its bytes.
+//!
+//! For each file: judged, then an intent written down, then the object put, then its sidecar, then record and checksum
+//! committed as the intent goes. Intents and records are written in groups, bytes travel side by side in between. One
+//! file that fails never stops the others: what it left is removed, its intent withdrawn. Where even that fails the
+//! intent stays, and the next run's recovery finishes it.
+
+mod check;
+mod commit;
+mod existing;
+mod name;
+mod put;
+mod record;
+mod sources;
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::StreamExt;
+use futures::stream;
+use object_store::path::Path;
+use tokio::sync::{Semaphore, mpsc};
+use tokio_stream::wrappers::ReceiverStream;
+
+use self::check::Candidate;
+use self::commit::{Arrived, Committer};
+use self::put::{PutError, Target, Way};
+use super::cleanup::ItemError;
+use super::{Clock, Interrupt, Progress};
+use crate::failpoint;
+use crate::metadata::journal::{JournalStore, Owner, StoredFile, UploadIntent};
+use crate::metadata::{FileRecord, MetadataError, MetadataStore};
+use crate::providers::{Key, Provider, ProviderError};
+
+pub use check::{EXECUTABLE, FolderRules, Refusal};
+pub(super) use name::divide;
+pub(super) use put::hex;
+pub use sources::Sources;
+
+/// Intents written in one transaction, and records committed in one: as many as are ready, up to this.
+const GROUP: usize = 128;
+/// Files judged ahead of those under way; each is held open.
+const AHEAD: usize = 32;
+
+/// What to store, and how.
+#[derive(Debug, Clone)]
+pub struct UploadRequest {
+    pub provider: Arc<Provider>,
+    /// All providers that can be asked, for content that is stored already.
+    pub providers: Vec<Arc<Provider>>,
+    pub folder: FolderRules,
+    pub description: Option<String>,
+    pub uploaded_by: Option<String>,
+    /// A file of the same name, size and content in the folder is not stored again.
+    pub skip_existing: bool,
+    /// Files under way at once.
+    pub concurrency: usize,
+    /// Bytes above which a file goes in parts.
+    pub stream_threshold: u64,
+    /// Bytes of a part.
+    pub part_size: u64,
+    /// For a single request that carries bytes.
+    pub timeout: Duration,
+}
+
+/// Who writes, and where it is written down; `None` is a dry run.
+#[derive(Debug, Clone)]
+pub struct Desk {
+    pub store: Arc<dyn JournalStore>,
+    pub run_id: String,
+    pub owner: Owner,
+}
+
+/// What an upload works with.
+#[derive(Debug, Clone, Copy)]
+pub struct Surroundings<'a> {
+    pub metadata: &'a dyn MetadataStore,
+    pub clock: &'a dyn Clock,
+    pub progress: &'a dyn Progress,
+    pub interrupt: &'a Interrupt,
+}
+
+/// What became of one file.
+#[derive(Debug)]
+pub enum Outcome {
+    /// Its record is committed.
+    Stored(Box<FileRecord>),
+    /// Stored before, as this record.
+    Skipped(Box<FileRecord>),
+    /// Would be stored.
+    Planned {
+        size: u64,
+    },
+    Failed {
+        error: String,
+        code: &'static str,
+    },
+}
+
+/// Takes each outcome as soon as it is certain.
+pub trait Outcomes {
+    /// # Errors
+    /// Where the outcome cannot be kept; the upload ends then.
+    fn take(&mut self, file: &str, outcome: Outcome) -> io::Result<()>;
+}
+
+/// Why an upload could not be brought to its end.
+#[derive(Debug, thiserror::Error)]
+pub enum UploadError {
+    #[error("the temporary directory failed: {0}")]
+    Spill(#[from] io::Error),
+}
+
+impl Outcome {
+    fn failed(error: &(impl ToString + ?Sized), code: &'static str) -> Self {
+        Self::Failed {
+            error: error.to_string(),
+            code,
+        }
+    }
+
+    fn of_database(error: &MetadataError) -> Self {
+        Self::failed(error, "STORAGE_ERROR")
+    }
+
+    /// The error of a file that failed.
+    #[must_use]
+    pub fn error(&self, file: &str) -> Option<ItemError> {
+        let Self::Failed { error, code } = self else {
+            return None;
+        };
+        Some(ItemError {
+            file: file.to_owned(),
+            error: error.clone(),
+            error_code: (*code).to_owned(),
+        })
+    }
+}
+
+/// The code of an item that failed for its provider.
+pub(super) const fn provider_code(error: &ProviderError) -> &'static str {
+    match error {
+        ProviderError::RootMissing { .. }
+        | ProviderError::Unavailable { .. }
+        | ProviderError::Denied { .. } => "STORAGE_PROVIDER_UNAVAILABLE",
+        ProviderError::Invalid { .. } => "STORAGE_ERROR",
+        ProviderError::Configuration { .. } => "STORAGE_CONFIGURATION_ERROR",
+    }
+}
+
+/// Stores the files, `desk` aside: without one, only says what would be stored. Once interrupted it begins no more
+/// files; those in one request are finished, those in parts rolled back.
+///
+/// # Errors
+/// Where outcomes cannot be kept. Everything else is the outcome of a file.
+///
+/// # Cancellation
+/// Leaves intents, which the next run's recovery finishes.
+pub async fn run(
+    request: &UploadRequest,
+    desk: Option<&Desk>,
+    around: Surroundings<'_>,
+    sources: Sources,
+    outcomes: &mut (dyn Outcomes + Send),
+) -> Result<(), UploadError> {
+    around.progress.start("Uploading", Some(sources.len()));
+    let (told, listen) = mpsc::channel(GROUP);
+    let mut committer = Committer::new(desk, around.progress, outcomes);
+    let judged = judge(sources, request.folder.clone(), around.interrupt.clone());
+    let send = dispatch(request, desk, around, judged, told);
+    let (begun, ended) = tokio::join!(send, committer.run(listen));
+    around.progress.finish();
+    begun?;
+    Ok(ended?)
+}
+
+/// What reading a source came to.
+enum Judged {
+    Fit(Candidate),
+    Unfit(PathBuf, Refusal),
+    Lost(io::Error),
+}
+
+/// Judges the sources one after the other on a thread that may block, a little ahead of who takes them.
+fn judge(sources: Sources, folder: FolderRules, interrupt: Interrupt) -> mpsc::Receiver<Judged> {
+    let (sender, receiver) = mpsc::channel(AHEAD);
+    tokio::task::spawn_blocking(move || {
+        let refused = sources.refused.into_iter();
+        let unfit = refused.map(|(path, why)| Judged::Unfit(path, why));
+        let files = sources.files.iter().map(|record| match record {
+            Ok(record) => match check::candidate(sources::path_of(&record), &folder) {
+                Ok(candidate) => Judged::Fit(candidate),
+                Err((path, why)) => Judged::Unfit(path, why),
+            },
+            Err(error) => Judged::Lost(error),
+        });
+        for judged in files.chain(unfit) {
+            let lost = matches!(judged, Judged::Lost(_));
+            // Nobody listens once the upload ended.
+            if interrupt.is_requested() || sender.blocking_send(judged).is_err() || lost {
+                break;
+            }
+        }
+    });
+    receiver
+}
+
+/// A file with its record, on its way.
+struct Planned {
+    candidate: Candidate,
+    key: Key,
+    record: FileRecord,
+}
+
+type Told = mpsc::Sender<Arrived>;
+
+/// What the transfers of one upload share.
+struct Line<'a> {
+    request: &'a UploadRequest,
+    way: Way,
+    permits: Arc<Semaphore>,
+    told: Told,
+}
+
+/// Writes intents in groups and starts the transfers; ends when all have told how they ended.
+async fn dispatch(
+    request: &UploadRequest,
+    desk: Option<&Desk>,
+    around: Surroundings<'_>,
+    judged: mpsc::Receiver<Judged>,
+    told: Told,
+) -> io::Result<()> {
+    let line = Line {
+        request,
+        way: Way {
+            stream_threshold: request.stream_threshold,
+            part: request.part_size,
+            timeout: (request.provider.type_name != "local").then_some(request.timeout),
+            interrupt: around.interrupt.clone(),
+        },
+        permits: Arc::new(Semaphore::new(request.concurrency.max(1))),
+        told,
+    };
+    let told = &line.told;
+    let mut groups = ReceiverStream::new(judged).ready_chunks(GROUP.min(AHEAD));
+    while let Some(group) = groups.next().await {
+        let mut fit = Vec::new();
+        for judged in group {
+            match judged {
+                Judged::Fit(candidate) => fit.push(candidate),
+                Judged::Unfit(path, why) => tell(told, &path, Outcome::failed(&why, why.code())).await,
+                Judged::Lost(error) => return Err(error),
+            }
+        }
+        if around.interrupt.is_requested() {
+            break;
+        }
+        let fit = fresh(request, desk, around, fit, told).await;
+        let Some(desk) = desk else {
+            for candidate in fit {
+                let size = candidate.size;
+                tell(told, &candidate.path, Outcome::Planned { size }).await;
+            }
+            continue;
+        };
+        let planned = intend(request, desk, around.clock, fit, told).await;
+        failpoint::reach("upload.after-intent");
+        begin(&line, desk, planned).await;
+    }
+    // Every transfer gives its permit back when it has told how it ended.
+    let all = u32::try_from(request.concurrency.max(1)).unwrap_or(u32::MAX);
+    let _ = line.permits.acquire_many(all).await;
+    Ok(())
+}
+
+async fn tell(told: &Told, path: &std::path::Path, outcome: Outcome) {
+    let arrived = Arrived::Settled {
+        file: path.display().to_string(),
+        outcome,
+    };
+    // The committer ends only after everybody who tells it anything.
+    let _ = told.send(arrived).await;
+}
+
+/// Those that are not stored already.
+async fn fresh(
+    request: &UploadRequest,
+    desk: Option<&Desk>,
+    around: Surroundings<'_>,
+    candidates: Vec<Candidate>,
+    told: &Told,
+) -> Vec<Candidate> {
+    if !request.skip_existing {
+        return candidates;
+    }
+    let look = |candidate: Candidate| async move {
+        let found = existing::find(request, desk, around.metadata, &candidate).await;
+        (candidate, found)
+    };
+    let mut looked = stream::iter(candidates)
+        .map(look)
+        .buffered(request.concurrency.max(1));
+    let mut fresh = Vec::new();
+    while let Some((candidate, found)) = looked.next().await {
+        match found {
+            Ok(None) => fresh.push(candidate),
+            Ok(Some(record)) => tell(told, &candidate.path, Outcome::Skipped(Box::new(record))).await,
+            Err(outcome) => tell(told, &candidate.path, outcome).await,
+        }
+    }
+    fresh
+}
+
+/// Gives each its record and writes the intents down, all in one transaction.
+async fn intend(
+    request: &UploadRequest,
+    desk: &Desk,
+    clock: &dyn Clock,
+    candidates: Vec<Candidate>,
+    told: &Told,
+) -> Vec<Planned> {
+    let now = clock.now();
+    let (mut planned, mut intents) = (Vec::new(), Vec::new());
+    for candidate in candidates {
+        let Some((key, record)) = record::new(request, &candidate.name, candidate.size, now) else {
+            let why = "no object can have its path";
+            tell(
+                told,
+                &candidate.path,
+                Outcome::failed(why, "STORAGE_VALIDATION_ERROR"),
+            )
+            .await;
+            continue;
+        };
+        intents.push(UploadIntent {
+            file_id: record.id.clone(),
+            run_id: desk.run_id.clone(),
+            provider: request.provider.name.clone(),
+            key: record.relative_path.clone(),
+            size: candidate.size,
+            owner: desk.owner.clone(),
+            renewed_at: now,
+        });
+        planned.push(Planned {
+            candidate,
+            key,
+            record,
+        });
+    }
+    if intents.is_empty() {
+        return planned;
+    }
+    if let Err(error) = desk.store.intend_uploads(&intents).await {
+        for file in planned.drain(..) {
+            tell(told, &file.candidate.path, Outcome::of_database(&error)).await;
+        }
+    }
+    planned
+}
+
+/// Starts a transfer for each, as permits come free; what an interrupt left unbegun is withdrawn.
+async fn begin(line: &Line<'_>, desk: &Desk, planned: Vec<Planned>) {
+    let mut unbegun = Vec::new();
+    for file in planned {
+        let permit = tokio::select! {
+            biased;
+            () = line.way.interrupt.requested() => None,
+            permit = Arc::clone(&line.permits).acquire_owned() => permit.ok(),
+        };
+        let Some(permit) = permit else {
+            unbegun.push(file.record.id);
+            continue;
+        };
+        let (provider, store) = (Arc::clone(&line.request.provider), Arc::clone(&desk.store));
+        let (way, told) = (line.way.clone(), line.told.clone());
+        tokio::spawn(async move {
+            let arrived = transfer(&provider, store.as_ref(), &way, file).await;
+            let _ = told.send(arrived).await;
+            drop(permit);
+        });
+    }
+    if !unbegun.is_empty()
+        && let Err(error) = desk.store.withdraw_intents(&unbegun).await
+    {
+        tracing::warn!("{} intents are left to the next run: {error}", unbegun.len());
+    }
+}
+
+/// One file: its bytes, its sidecar; or everything back as it was.
+async fn transfer(
+    provider: &Arc<Provider>,
+    store: &dyn JournalStore,
+    way: &Way,
+    planned: Planned,
+) -> Arrived {
+    let Planned {
+        candidate,
+        key,
+        record,
+    } = planned;
+    let file = candidate.path.display().to_string();
+    let places = match Places::of(provider, &key) {
+        Ok(places) => places,
+        Err(error) => return withdrawn(store, &record, file, &error.into()).await,
+    };
+    match deliver(provider, way, candidate, &record, &places).await {
+        Ok(sha256) => Arrived::There {
+            file,
+            places,
+            provider: Arc::clone(provider),
+            stored: Box::new(StoredFile { record, sha256 }),
+        },
+        Err(error) => {
+            if !put::take_back(provider, &[&places.sidecar, &places.object]).await {
+                let outcome = Outcome::failed(&error, error.code());
+                return Arrived::Settled { file, outcome };
+            }
+            withdrawn(store, &record, file, &error).await
+        }
+    }
+}
+
+async fn deliver(
+    provider: &Arc<Provider>,
+    way: &Way,
+    candidate: Candidate,
+    record: &FileRecord,
+    places: &Places,
+) -> Result<String, PutError> {
+    let local = provider.type_name == "local";
+    let (attributes, fits) = record::attributes(record);
+    let target = Target {
+        provider,
+        location: &places.object,
+        attributes,
+    };
+    let sha256 = put::send(target, way, candidate.file, candidate.size).await?;
+    failpoint::reach("upload.after-put");
+    if local || !fits {
+        let sidecar = record::sidecar(record).map_err(|error| PutError::Read(error.into()))?;
+        put::small(provider, &places.sidecar, way, sidecar).await?;
+        failpoint::reach("upload.after-sidecar");
+    }
+    Ok(sha256)
+}
+
+/// Nothing is there any more: the intent goes too.
+async fn withdrawn(store: &dyn JournalStore, record: &FileRecord, file: String, error: &PutError) -> Arrived {
+    if let Err(error) = store.withdraw_intents(std::slice::from_ref(&record.id)).await {
+        tracing::warn!("an intent is left to the next run: {error}");
+    }
+    let outcome = Outcome::failed(error, error.code());
+    Arrived::Settled { file, outcome }
+}
+
+/// Where a file and its sidecar go.
+#[derive(Debug)]
+struct Places {
+    object: Path,
+    sidecar: Path,
+}
+
+impl Places {
+    fn of(provider: &Provider, key: &Key) -> Result<Self, ProviderError> {
+        let sidecar = [key.as_bytes(), crate::providers::SIDECAR_SUFFIX].concat();
+        Ok(Self {
+            object: provider.location(key)?,
+            sidecar: provider.location(&Key::new(sidecar))?,
+        })
+    }
+}

@@ -1,0 +1,235 @@
+//! The bytes of one file on their way to the provider: hashed as they are read, in one request or in parts, and taken
+//! back where they did not all arrive.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use object_store::path::Path;
+use object_store::{Attributes, MultipartUpload, ObjectStoreExt, PutMultipartOptions, PutOptions};
+use sha2::{Digest, Sha256};
+use tokio::task::{JoinError, JoinSet};
+
+use super::super::Interrupt;
+use crate::providers::{Provider, ProviderError};
+
+const OPERATION: &str = "upload";
+/// Parts of one file under way at once.
+const PARTS_IN_FLIGHT: usize = 3;
+/// S3 takes no smaller part but the last, and no more parts than this.
+///
+/// # Source
+/// Amazon S3 User Guide, "Amazon S3 multipart upload limits".
+const SMALLEST_PART: u64 = 5 << 20;
+const MOST_PARTS: u64 = 10_000;
+
+/// Why the bytes did not get there.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum PutError {
+    #[error(transparent)]
+    Provider(#[from] ProviderError),
+    #[error("it cannot be read: {0}")]
+    Read(io::Error),
+    #[error("it changed while it was read")]
+    Changed,
+    #[error("interrupted, and rolled back")]
+    Interrupted,
+}
+
+impl PutError {
+    pub(super) const fn code(&self) -> &'static str {
+        match self {
+            Self::Provider(error) => super::provider_code(error),
+            Self::Changed => "STORAGE_INTEGRITY_ERROR",
+            Self::Read(_) | Self::Interrupted => "STORAGE_ERROR",
+        }
+    }
+}
+
+/// How bytes travel.
+#[derive(Debug, Clone)]
+pub(super) struct Way {
+    /// Bytes above which a file goes in parts.
+    pub(super) stream_threshold: u64,
+    /// Bytes of a part, as configured.
+    pub(super) part: u64,
+    /// For a single put or a part; the local disk is waited for.
+    pub(super) timeout: Option<Duration>,
+    pub(super) interrupt: Interrupt,
+}
+
+/// Where the bytes go.
+pub(super) struct Target<'a> {
+    pub(super) provider: &'a Arc<Provider>,
+    pub(super) location: &'a Path,
+    pub(super) attributes: Attributes,
+}
+
+/// Sends the file and gives its SHA-256 in hex. Where this fails an object may or may not be there: the caller removes
+/// it.
+pub(super) async fn send(target: Target<'_>, way: &Way, file: File, size: u64) -> Result<String, PutError> {
+    if size <= way.stream_threshold {
+        whole(target, way, file, size).await
+    } else {
+        in_parts(target, way, file, size).await
+    }
+}
+
+async fn whole(target: Target<'_>, way: &Way, file: File, size: u64) -> Result<String, PutError> {
+    let (bytes, hash, _) = read(file, size.saturating_add(1), Sha256::new()).await?;
+    if bytes.len() as u64 != size {
+        return Err(PutError::Changed);
+    }
+    let options = PutOptions {
+        attributes: target.attributes,
+        ..PutOptions::default()
+    };
+    let put = target
+        .provider
+        .store
+        .put_opts(target.location, bytes.into(), options);
+    within(way.timeout, target.provider, put).await?;
+    Ok(hex(hash))
+}
+
+/// Puts a few bytes in one request.
+pub(super) async fn small(
+    provider: &Provider,
+    location: &Path,
+    way: &Way,
+    bytes: Vec<u8>,
+) -> Result<(), PutError> {
+    let put = provider.store.put(location, bytes.into());
+    within(way.timeout, provider, put).await.map(|_| ())
+}
+
+async fn in_parts(target: Target<'_>, way: &Way, file: File, size: u64) -> Result<String, PutError> {
+    let options = PutMultipartOptions {
+        attributes: target.attributes,
+        ..PutMultipartOptions::default()
+    };
+    let begin = target.provider.store.put_multipart_opts(target.location, options);
+    let mut upload = within(way.timeout, target.provider, begin).await?;
+    let sent = parts(target.provider, upload.as_mut(), way, file, size).await;
+    if sent.is_err()
+        && let Err(error) = upload.abort().await
+    {
+        tracing::warn!(
+            "{}: an upload in parts could not be aborted: {error}",
+            target.provider.name
+        );
+    }
+    sent
+}
+
+async fn parts(
+    provider: &Arc<Provider>,
+    upload: &mut dyn MultipartUpload,
+    way: &Way,
+    mut file: File,
+    size: u64,
+) -> Result<String, PutError> {
+    let part = way.part.max(SMALLEST_PART).max(size.div_ceil(MOST_PARTS));
+    let (mut hash, mut sent) = (Sha256::new(), 0);
+    // Tasks of their own: parts go on while the next is read, and end with the set.
+    let mut under_way = JoinSet::new();
+    loop {
+        if way.interrupt.is_requested() {
+            return Err(PutError::Interrupted);
+        }
+        let bytes;
+        (bytes, hash, file) = read(file, part, hash).await?;
+        if bytes.is_empty() {
+            break;
+        }
+        sent += bytes.len() as u64;
+        if under_way.len() == PARTS_IN_FLIGHT {
+            arrived(under_way.join_next().await)?;
+        }
+        let (provider, limit, put) = (Arc::clone(provider), way.timeout, upload.put_part(bytes.into()));
+        under_way.spawn(async move { within(limit, &provider, put).await });
+    }
+    while !under_way.is_empty() {
+        arrived(under_way.join_next().await)?;
+    }
+    if sent != size {
+        return Err(PutError::Changed);
+    }
+    within(way.timeout, provider, upload.complete()).await?;
+    Ok(hex(hash))
+}
+
+fn arrived(part: Option<Result<Result<(), PutError>, JoinError>>) -> Result<(), PutError> {
+    match part {
+        Some(Ok(sent)) => sent,
+        Some(Err(lost)) => Err(PutError::Read(io::Error::other(lost))),
+        None => Ok(()),
+    }
+}
+
+/// The store's answer, or that there was none in time.
+async fn within<T>(
+    limit: Option<Duration>,
+    provider: &Provider,
+    work: impl Future<Output = object_store::Result<T>>,
+) -> Result<T, PutError> {
+    let answer = match limit {
+        None => work.await,
+        Some(limit) => tokio::time::timeout(limit, work)
+            .await
+            .map_err(|_| ProviderError::Unavailable {
+                provider: provider.name.clone(),
+                operation: OPERATION,
+                reason: format!("no answer within {} ms", limit.as_millis()),
+            })?,
+    };
+    answer.map_err(|error| provider.store_error(OPERATION, error).into())
+}
+
+/// Up to `most` bytes from where the file stands, added to the hash; fewer only at its end.
+async fn read(file: File, most: u64, hash: Sha256) -> Result<(Bytes, Sha256, File), PutError> {
+    let reading = tokio::task::spawn_blocking(move || {
+        let mut hash = hash;
+        let mut bytes = Vec::new();
+        (&file).take(most).read_to_end(&mut bytes)?;
+        hash.update(&bytes);
+        Ok((Bytes::from(bytes), hash, file))
+    });
+    let read: io::Result<_> = reading.await.unwrap_or_else(|lost| Err(io::Error::other(lost)));
+    read.map_err(PutError::Read)
+}
+
+/// Hex SHA-256 of the whole file, which is left at its end.
+pub(super) fn hash_of(file: &File) -> io::Result<String> {
+    let mut hash = Sha256::new();
+    io::copy(&mut &*file, &mut hash)?;
+    Ok(hex(hash))
+}
+
+pub(in crate::engine) fn hex(hash: Sha256) -> String {
+    use std::fmt::Write as _;
+    hash.finalize().iter().fold(String::new(), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+/// Removes what an upload that failed may have left; whether nothing is there now.
+pub(super) async fn take_back(provider: &Provider, locations: &[&Path]) -> bool {
+    let mut gone = true;
+    for location in locations {
+        match provider.store.delete(location).await {
+            Ok(()) | Err(object_store::Error::NotFound { .. }) => {}
+            Err(error) => {
+                tracing::warn!(
+                    "{location} is left to the next run: {}",
+                    provider.store_error("delete", error)
+                );
+                gone = false;
+            }
+        }
+    }
+    gone
+}

@@ -1,0 +1,231 @@
+//! The same on buckets.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+
+use serde_json::{Value, json};
+
+use super::{path, source, upload};
+use crate::common::deployment::{Deployment, Run};
+use crate::common::{Bucket, TestEnv};
+
+fn deployment(bucket: &Bucket, prefix: &str) -> Deployment {
+    let deployment = Deployment::new();
+    deployment.providers(&bucket.provider_yaml("s3", prefix));
+    deployment
+}
+
+/// The headers of an object, in lower case.
+fn headers(bucket: &Bucket, key: &str) -> String {
+    let host = bucket.endpoint.trim_start_matches("http://");
+    let mut socket = TcpStream::connect(host).unwrap();
+    socket.write_all(bucket.request("HEAD", key).as_bytes()).unwrap();
+    let mut answer = String::new();
+    socket.read_to_string(&mut answer).unwrap();
+    answer.to_lowercase()
+}
+
+fn up_and_down(bucket: &Bucket) {
+    let deployment = deployment(bucket, "town");
+    let env = deployment.env();
+    let names = [
+        "Procès 会議録 🏛️.txt".to_owned(),
+        "a b+c%25#?.txt".to_owned(),
+        "é".repeat(125) + ".txt",
+        "e".to_owned(),
+    ];
+    for name in &names {
+        source(env, name, name);
+    }
+    source(env, "empty.txt", "");
+    let large: Vec<u8> = (0..13_000_003_u32)
+        .map(|n| n.wrapping_mul(2_654_435_761).to_be_bytes()[0])
+        .collect();
+    source(env, "large.bin", &large);
+    let run = upload(
+        env,
+        &[
+            "-r",
+            path(&env.tmp().join("source")),
+            "--folder",
+            "permits",
+            "--description",
+            "été",
+        ],
+    );
+    assert_eq!(run.code, 0, "{} {}", run.stdout, run.stderr);
+    assert_eq!(run.json()["data"]["successfulCount"], 6);
+    let out = env.tmp().join("back");
+    for item in run.json()["data"]["successful"].as_array().unwrap() {
+        let run = Run::of(
+            env,
+            [
+                "storage:download",
+                item["id"].as_str().unwrap(),
+                "--force",
+                "--out",
+                path(&out),
+            ],
+        );
+        assert_eq!(run.code, 0, "{}", run.stderr);
+        assert_eq!(
+            fs::read(&out).unwrap(),
+            fs::read(item["source"].as_str().unwrap()).unwrap()
+        );
+        let stored = item["providerPath"].as_str().unwrap();
+        assert_eq!(
+            stored,
+            format!(
+                "s3://{}/town/permits/{}",
+                bucket.name,
+                item["storedFilename"].as_str().unwrap()
+            )
+        );
+    }
+    let counts = deployment.cleanup(&["--dry-run", "--min-age", "0"]).json()["data"]["counts"].clone();
+    assert!(
+        counts
+            .as_object()
+            .unwrap()
+            .values()
+            .all(|count| *count == json!(0)),
+        "{counts}"
+    );
+    assert_eq!(
+        Run::of(env, ["storage:usage", "--json"]).json()["data"]["total"]["files"],
+        6
+    );
+    let again = upload(
+        env,
+        &[
+            "-r",
+            path(&env.tmp().join("source")),
+            "--folder",
+            "permits",
+            "--skip-existing",
+        ],
+    );
+    assert_eq!(again.json()["data"]["skippedCount"], 6);
+}
+
+fn metadata_goes_along(bucket: &Bucket) {
+    let deployment = deployment(bucket, "");
+    let env = deployment.env();
+    let file = source(env, "Procès 会議.pdf", "x");
+    let stored = |run: &Run| -> Value { run.json()["data"]["successful"][0].clone() };
+    let run = upload(env, &[path(&file), "--folder", "permits", "--uploaded-by", "Zoë"]);
+    let headers_of = |record: &Value| headers(bucket, record["relativePath"].as_str().unwrap());
+    let found = headers_of(&stored(&run));
+    for header in [
+        "content-type: application/pdf",
+        "x-amz-meta-civic-original-name: proc%c3%a8s%20%e4%bc%9a%e8%ad%b0.pdf",
+        "x-amz-meta-civic-uploaded-by: zo%c3%ab",
+        "x-amz-meta-civic-folder: permits",
+    ] {
+        assert!(found.contains(header), "{header}: {found}");
+    }
+    let run = upload(
+        env,
+        &[
+            path(&file),
+            "--folder",
+            "permits",
+            "--description",
+            &"é".repeat(1500),
+        ],
+    );
+    assert_eq!(run.code, 0, "{}", run.stdout);
+    let record = stored(&run);
+    let key = record["relativePath"].as_str().unwrap();
+    assert!(
+        headers(bucket, &format!("{key}.meta.json")).starts_with("http/1.1 200"),
+        "a sidecar holds what headers cannot"
+    );
+    let counts = deployment.cleanup(&["--dry-run", "--min-age", "0"]).json()["data"]["counts"].clone();
+    assert!(
+        counts
+            .as_object()
+            .unwrap()
+            .values()
+            .all(|count| *count == json!(0)),
+        "{counts}"
+    );
+}
+
+fn killed(bucket: &Bucket) {
+    for point in ["upload.after-intent", "upload.after-put", "upload.after-commit"] {
+        let deployment = deployment(bucket, "town");
+        let env = deployment.env();
+        let file = source(env, "a.txt", "a");
+        let status = env
+            .process()
+            .args(["storage:upload", "--folder", "permits", path(&file)])
+            .env("CIVIC_FAILPOINT", point)
+            .status()
+            .unwrap();
+        assert!(!status.success(), "{point}");
+        let next = upload(env, &[path(&file), "--folder", "permits"]);
+        assert_eq!(next.code, 0, "{point}: {}", next.stderr);
+        let look = deployment.cleanup(&["--dry-run", "--min-age", "0"]);
+        assert_eq!(look.count("orphanedRecords"), 0, "{point}");
+        assert_eq!(look.count("orphanedObjects"), 0, "{point}: {}", look.stdout);
+        clear(env, bucket);
+    }
+}
+
+/// Each deployment begins with an empty bucket.
+fn clear(env: &TestEnv, bucket: &Bucket) {
+    let mut statement = env.sql();
+    let transaction = statement.transaction().unwrap();
+    let mut rows = transaction
+        .prepare("SELECT relative_path FROM storage_files")
+        .unwrap();
+    for key in rows.query_map([], |row| row.get::<_, String>(0)).unwrap() {
+        bucket.delete(format!("town/{}", key.unwrap()));
+    }
+}
+
+#[test]
+fn files_go_up_and_come_down_on_seaweed() {
+    if let Some(bucket) = TestEnv::seaweed() {
+        up_and_down(&bucket);
+    }
+}
+
+#[test]
+fn files_go_up_and_come_down_on_rclone() {
+    if let Some(bucket) = TestEnv::rclone() {
+        up_and_down(&bucket);
+    }
+}
+
+#[test]
+fn the_record_goes_with_the_object_whatever_its_characters() {
+    if let Some(bucket) = TestEnv::seaweed() {
+        metadata_goes_along(&bucket);
+    }
+}
+
+#[test]
+fn a_killed_upload_leaves_nothing_in_the_bucket() {
+    if let Some(bucket) = TestEnv::seaweed() {
+        killed(&bucket);
+    }
+}
+
+#[test]
+fn a_bucket_that_is_gone_is_an_unreachable_provider() {
+    if let Some(mut bucket) = TestEnv::seaweed() {
+        bucket.name += "-gone";
+        let deployment = deployment(&bucket, "");
+        let env = deployment.env();
+        let run = upload(env, &[path(&source(env, "a.txt", "a")), "--folder", "permits"]);
+        assert!(matches!(run.code, 1 | 5), "{}", run.stdout);
+        let rows: i64 = env
+            .sql()
+            .query_row("SELECT count(*) FROM storage_files", [], |row| row.get(0))
+            .unwrap();
+        assert_eq!(rows, 0);
+    }
+}
