@@ -7,8 +7,13 @@ _civic() {
     [[ $line == *[[:space:]] ]] && words+=("")
     local cur=${words[${#words[@]} - 1]} prev="" stem="" command="" i word
     local skip=0
+<<<<<<< HEAD
     local valued=' --access --allowed-types --bucket --by --color --config --database --description --endpoint --explain --folder --kind --limit --log-format --max-delete --max-size --min-age --out --output --override --page --path --prefix --progress --provider --provider-type --quota --region --repair --search --sort --system-data --type --update '
     local commands=' storage:usage storage:list storage:info storage:cleanup storage:runs storage:config storage:init storage:folder:add storage:folder:update storage:folder:remove completions man '
+=======
+    local valued=' --access --allowed-types --bucket --by --color --concurrency --config --database --description --endpoint --explain --folder --from-list --kind --limit --log-format --max-delete --max-size --min-age --out --output --override --page --path --prefix --progress --provider --provider-type --quota --region --repair --search --sort --system-data --type --update --uploaded-by '
+    local commands=' storage:usage storage:list storage:info storage:upload storage:download storage:cleanup storage:config storage:init storage:folder:add storage:folder:update storage:folder:remove completions man '
+>>>>>>> 662e0f9 (Say in the changelog what uploads and downloads do)
     for ((i = 1; i < ${#words[@]} - 1; i++)); do
         word=${words[i]}
         if ((skip)); then skip=0; continue; fi
@@ -37,6 +42,8 @@ _civic() {
             *\ --color) COMPREPLY=($(compgen -W $'auto\nalways\nnever' -- "$cur")) ;;
             storage:usage\ --by) COMPREPLY=($(compgen -W $'folder\nprovider\ntype\nmonth\nuploader' -- "$cur")) ;;
             storage:list\ --sort) COMPREPLY=($(compgen -W $'created\nupdated\nname\nsize\nfolder\ntype' -- "$cur")) ;;
+            storage:upload\ --from-list) compopt -o filenames; COMPREPLY=($(compgen -f -- "$cur")) ;;
+            storage:download\ --out) compopt -o filenames; COMPREPLY=($(compgen -f -- "$cur")) ;;
             storage:cleanup\ --kind) COMPREPLY=($(compgen -W $'orphaned-objects\norphaned-records\nmismatches\nmisplaced\nforeign\nunmapped\nsidecars' -- "$cur")) ;;
             storage:cleanup\ --repair) COMPREPLY=($(compgen -W $'sizes' -- "$cur")) ;;
             storage:init\ --provider-type) COMPREPLY=($(compgen -W $'local\ns3' -- "$cur")) ;;
@@ -48,10 +55,16 @@ _civic() {
         return
     fi
     case $command in
+<<<<<<< HEAD
         '') if [[ $cur == -* ]]; then COMPREPLY=($(compgen -W $'--system-data\n--config\n--database\n--output\n--json\n--silent\n--verbose\n--log-format\n--no-progress\n--progress\n--color\n--yes\n--help\n--version' -- "$cur")); else case $stem in '') COMPREPLY=($(compgen -W $'completions\nman\nstorage\nstorage:cleanup\nstorage:config\nstorage:folder:add\nstorage:folder:remove\nstorage:folder:update\nstorage:info\nstorage:init\nstorage:list\nstorage:runs\nstorage:usage' -- "$cur")) ;; storage) COMPREPLY=($(compgen -W $'usage\nlist\ninfo\ncleanup\nruns\nconfig\ninit\nfolder' -- "$cur")) ;; storage:folder) COMPREPLY=($(compgen -W $'add\nupdate\nremove' -- "$cur")) ;; esac; fi ;;
+=======
+        '') if [[ $cur == -* ]]; then COMPREPLY=($(compgen -W $'--system-data\n--config\n--database\n--output\n--json\n--silent\n--verbose\n--log-format\n--no-progress\n--progress\n--color\n--yes\n--help\n--version' -- "$cur")); else case $stem in '') COMPREPLY=($(compgen -W $'completions\nman\nstorage\nstorage:cleanup\nstorage:config\nstorage:download\nstorage:folder:add\nstorage:folder:remove\nstorage:folder:update\nstorage:info\nstorage:init\nstorage:list\nstorage:upload\nstorage:usage' -- "$cur")) ;; storage) COMPREPLY=($(compgen -W $'usage\nlist\ninfo\nupload\ndownload\ncleanup\nconfig\ninit\nfolder' -- "$cur")) ;; storage:folder) COMPREPLY=($(compgen -W $'add\nupdate\nremove' -- "$cur")) ;; esac; fi ;;
+>>>>>>> 662e0f9 (Say in the changelog what uploads and downloads do)
         storage:usage) if [[ $cur == -* ]]; then COMPREPLY=($(compgen -W $'--folder\n--by\n--system-data\n--config\n--database\n--output\n--json\n--silent\n--verbose\n--log-format\n--no-progress\n--progress\n--color\n--yes\n--help\n--version' -- "$cur")); else :; fi ;;
         storage:list) if [[ $cur == -* ]]; then COMPREPLY=($(compgen -W $'--folder\n--search\n--type\n--provider\n--sort\n--reverse\n--page\n--limit\n--system-data\n--config\n--database\n--output\n--json\n--silent\n--verbose\n--log-format\n--no-progress\n--progress\n--color\n--yes\n--help\n--version' -- "$cur")); else :; fi ;;
         storage:info) if [[ $cur == -* ]]; then COMPREPLY=($(compgen -W $'--system-data\n--config\n--database\n--output\n--json\n--silent\n--verbose\n--log-format\n--no-progress\n--progress\n--color\n--yes\n--help\n--version' -- "$cur")); else :; fi ;;
+        storage:upload) if [[ $cur == -* ]]; then COMPREPLY=($(compgen -W $'--folder\n--recursive\n--from-list\n--concurrency\n--skip-existing\n--description\n--uploaded-by\n--dry-run\n--system-data\n--config\n--database\n--output\n--json\n--silent\n--verbose\n--log-format\n--no-progress\n--progress\n--color\n--yes\n--help\n--version' -- "$cur")); else compopt -o filenames; COMPREPLY=($(compgen -f -- "$cur")); fi ;;
+        storage:download) if [[ $cur == -* ]]; then COMPREPLY=($(compgen -W $'--out\n--force\n--system-data\n--config\n--database\n--output\n--json\n--silent\n--verbose\n--log-format\n--no-progress\n--progress\n--color\n--yes\n--help\n--version' -- "$cur")); else :; fi ;;
         storage:cleanup) if [[ $cur == -* ]]; then COMPREPLY=($(compgen -W $'--dry-run\n--apply\n--provider\n--folder\n--kind\n--min-age\n--max-delete\n--repair\n--override\n--purge\n--explain\n--fail-on-findings\n--system-data\n--config\n--database\n--output\n--json\n--silent\n--verbose\n--log-format\n--no-progress\n--progress\n--color\n--yes\n--help\n--version' -- "$cur")); else :; fi ;;
         storage:runs) if [[ $cur == -* ]]; then COMPREPLY=($(compgen -W $'--limit\n--system-data\n--config\n--database\n--output\n--json\n--silent\n--verbose\n--log-format\n--no-progress\n--progress\n--color\n--yes\n--help\n--version' -- "$cur")); else :; fi ;;
         storage:config) if [[ $cur == -* ]]; then COMPREPLY=($(compgen -W $'--validate\n--strict\n--schema\n--update\n--dry-run\n--system-data\n--config\n--database\n--output\n--json\n--silent\n--verbose\n--log-format\n--no-progress\n--progress\n--color\n--yes\n--help\n--version' -- "$cur")); else :; fi ;;

@@ -1,6 +1,11 @@
 # fish completion for civic
+<<<<<<< HEAD
 set -g __civic_valued --system-data --config --database --output --log-format --progress --color --folder --by --folder --search --type --provider --sort --page --limit --provider --folder --kind --min-age --max-delete --repair --override --explain --limit --update --provider-type --path --bucket --region --endpoint --prefix --path --access --allowed-types --max-size --description --quota --path --access --allowed-types --max-size --description --quota --out
 set -g __civic_commands storage:usage storage:list storage:info storage:cleanup storage:runs storage:config storage:init storage:folder:add storage:folder:update storage:folder:remove completions man
+=======
+set -g __civic_valued --system-data --config --database --output --log-format --progress --color --folder --by --folder --search --type --provider --sort --page --limit --folder --from-list --concurrency --description --uploaded-by --out --provider --folder --kind --min-age --max-delete --repair --override --explain --update --provider-type --path --bucket --region --endpoint --prefix --path --access --allowed-types --max-size --description --quota --path --access --allowed-types --max-size --description --quota --out
+set -g __civic_commands storage:usage storage:list storage:info storage:upload storage:download storage:cleanup storage:config storage:init storage:folder:add storage:folder:update storage:folder:remove completions man
+>>>>>>> 662e0f9 (Say in the changelog what uploads and downloads do)
 
 # The command typed so far, joined by ':'; a first line says whether it is whole.
 function __civic_command
@@ -29,6 +34,8 @@ complete -c civic -f
 complete -c civic -n 'test (__civic_command) = stem:' -a 'storage:usage' -d 'Shows how much is stored: in all, by folder, by provider'
 complete -c civic -n 'test (__civic_command) = stem:' -a 'storage:list' -d 'Lists files'
 complete -c civic -n 'test (__civic_command) = stem:' -a 'storage:info' -d 'Shows one file: its record, its object, its provider'
+complete -c civic -n 'test (__civic_command) = stem:' -a 'storage:upload' -d 'Stores files in a folder: one, many, or what is below directories'
+complete -c civic -n 'test (__civic_command) = stem:' -a 'storage:download' -d 'Fetches files by id or by folder and name'
 complete -c civic -n 'test (__civic_command) = stem:' -a 'storage:cleanup' -d 'Finds objects without a record, records without an object, and sizes that differ. Changes nothing without --apply'
 complete -c civic -n 'test (__civic_command) = stem:' -a 'storage:runs' -d 'Shows what ran: when, by whom, and what it changed'
 complete -c civic -n 'test (__civic_command) = stem:' -a 'storage:config' -d 'Shows the configuration, every default filled in, with where each value came from'
@@ -42,6 +49,8 @@ complete -c civic -n 'test (__civic_command) = stem:' -a 'storage' -d 'storage c
 complete -c civic -n 'test (__civic_command) = stem:storage' -a 'usage' -d 'Shows how much is stored: in all, by folder, by provider'
 complete -c civic -n 'test (__civic_command) = stem:storage' -a 'list' -d 'Lists files'
 complete -c civic -n 'test (__civic_command) = stem:storage' -a 'info' -d 'Shows one file: its record, its object, its provider'
+complete -c civic -n 'test (__civic_command) = stem:storage' -a 'upload' -d 'Stores files in a folder: one, many, or what is below directories'
+complete -c civic -n 'test (__civic_command) = stem:storage' -a 'download' -d 'Fetches files by id or by folder and name'
 complete -c civic -n 'test (__civic_command) = stem:storage' -a 'cleanup' -d 'Finds objects without a record, records without an object, and sizes that differ. Changes nothing without --apply'
 complete -c civic -n 'test (__civic_command) = stem:storage' -a 'runs' -d 'Shows what ran: when, by whom, and what it changed'
 complete -c civic -n 'test (__civic_command) = stem:storage' -a 'config' -d 'Shows the configuration, every default filled in, with where each value came from'
@@ -74,6 +83,17 @@ complete -c civic -n 'test (__civic_command) = whole:storage:list' -l sort -x -a
 complete -c civic -n 'test (__civic_command) = whole:storage:list' -l reverse -d 'The other way round'
 complete -c civic -n 'test (__civic_command) = whole:storage:list' -l page -x -d 'Page to show'
 complete -c civic -n 'test (__civic_command) = whole:storage:list' -l limit -x -d 'Files on a page'
+complete -c civic -n 'test (__civic_command) = whole:storage:upload' -l folder -x -d 'Folder of storage.yml to store them in'
+complete -c civic -n 'test (__civic_command) = whole:storage:upload' -l recursive -s r -d 'Take every file below a directory, hidden ones included; symlinks in it are not followed'
+complete -c civic -n 'test (__civic_command) = whole:storage:upload' -l from-list -r -F -d 'Read paths from a file, one a line; - is standard input'
+complete -c civic -n 'test (__civic_command) = whole:storage:upload' -l concurrency -x -d 'Files under way at once [default: global.max_concurrent_uploads]'
+complete -c civic -n 'test (__civic_command) = whole:storage:upload' -l skip-existing -d 'Leave out files that the folder has already, by name, size and content'
+complete -c civic -n 'test (__civic_command) = whole:storage:upload' -l description -x -d 'Say this of every file'
+complete -c civic -n 'test (__civic_command) = whole:storage:upload' -l uploaded-by -x -d 'Who uploads, as the records will name them'
+complete -c civic -n 'test (__civic_command) = whole:storage:upload' -l dry-run -d 'Only check, and say what would be stored'
+complete -c civic -n 'test (__civic_command) = whole:storage:upload' -F
+complete -c civic -n 'test (__civic_command) = whole:storage:download' -l out -r -F -d 'A file or directory to write to, made where several are fetched; - is standard output, for one file [default: the working directory, under the original names]'
+complete -c civic -n 'test (__civic_command) = whole:storage:download' -l force -d 'Replace files that exist'
 complete -c civic -n 'test (__civic_command) = whole:storage:cleanup' -l dry-run -d 'Only look and report; the default'
 complete -c civic -n 'test (__civic_command) = whole:storage:cleanup' -l apply -d 'Move orphaned objects to the trash and take orphaned records out, after a question; storage:undo brings both back'
 complete -c civic -n 'test (__civic_command) = whole:storage:cleanup' -l provider -x -d 'Look at this provider only; may be given several times'

@@ -232,3 +232,17 @@ fn a_database_that_is_locked_for_long_is_told_and_leaves_nothing() {
     assert_eq!(objects(env).len(), 2, "the first file and its sidecar");
     assert_whole(env);
 }
+
+#[test]
+fn a_provider_that_does_not_answer_is_told_and_gets_no_record() {
+    let deployment = Deployment::new();
+    let env = deployment.env();
+    // Nobody listens on port 1.
+    deployment.providers(&Deployment::s3("http://127.0.0.1:1", "bucket", ""));
+    let files = [source(env, "a.txt", "a"), source(env, "b.txt", "b")];
+    let run = upload(env, &[path(&files[0]), path(&files[1]), "--folder", "permits"]);
+    assert_eq!(run.code, 5, "{}", run.stdout);
+    let by_type = run.json()["data"]["errorSummary"]["byType"].clone();
+    assert_eq!(by_type, json!({"STORAGE_PROVIDER_UNAVAILABLE": 2}));
+    assert_eq!(rows(env), 0);
+}

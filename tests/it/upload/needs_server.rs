@@ -213,19 +213,3 @@ fn a_killed_upload_leaves_nothing_in_the_bucket() {
         killed(&bucket);
     }
 }
-
-#[test]
-fn a_bucket_that_is_gone_is_an_unreachable_provider() {
-    if let Some(mut bucket) = TestEnv::seaweed() {
-        bucket.name += "-gone";
-        let deployment = deployment(&bucket, "");
-        let env = deployment.env();
-        let run = upload(env, &[path(&source(env, "a.txt", "a")), "--folder", "permits"]);
-        assert!(matches!(run.code, 1 | 5), "{}", run.stdout);
-        let rows: i64 = env
-            .sql()
-            .query_row("SELECT count(*) FROM storage_files", [], |row| row.get(0))
-            .unwrap();
-        assert_eq!(rows, 0);
-    }
-}
