@@ -7,13 +7,8 @@ _civic() {
     [[ $line == *[[:space:]] ]] && words+=("")
     local cur=${words[${#words[@]} - 1]} prev="" stem="" command="" i word
     local skip=0
-<<<<<<< HEAD
-    local valued=' --access --allowed-types --bucket --by --color --config --database --description --endpoint --explain --folder --kind --limit --log-format --max-delete --max-size --min-age --out --output --override --page --path --prefix --progress --provider --provider-type --quota --region --repair --search --sort --system-data --type --update '
-    local commands=' storage:usage storage:list storage:info storage:cleanup storage:runs storage:config storage:init storage:folder:add storage:folder:update storage:folder:remove completions man '
-=======
     local valued=' --access --allowed-types --bucket --by --color --concurrency --config --database --description --endpoint --explain --folder --from-list --kind --limit --log-format --max-delete --max-size --min-age --out --output --override --page --path --prefix --progress --provider --provider-type --quota --region --repair --search --sort --system-data --type --update --uploaded-by '
-    local commands=' storage:usage storage:list storage:info storage:upload storage:download storage:cleanup storage:config storage:init storage:folder:add storage:folder:update storage:folder:remove completions man '
->>>>>>> 662e0f9 (Say in the changelog what uploads and downloads do)
+    local commands=' storage:usage storage:list storage:info storage:upload storage:download storage:cleanup storage:runs storage:config storage:init storage:folder:add storage:folder:update storage:folder:remove completions man '
     for ((i = 1; i < ${#words[@]} - 1; i++)); do
         word=${words[i]}
         if ((skip)); then skip=0; continue; fi
@@ -55,11 +50,7 @@ _civic() {
         return
     fi
     case $command in
-<<<<<<< HEAD
-        '') if [[ $cur == -* ]]; then COMPREPLY=($(compgen -W $'--system-data\n--config\n--database\n--output\n--json\n--silent\n--verbose\n--log-format\n--no-progress\n--progress\n--color\n--yes\n--help\n--version' -- "$cur")); else case $stem in '') COMPREPLY=($(compgen -W $'completions\nman\nstorage\nstorage:cleanup\nstorage:config\nstorage:folder:add\nstorage:folder:remove\nstorage:folder:update\nstorage:info\nstorage:init\nstorage:list\nstorage:runs\nstorage:usage' -- "$cur")) ;; storage) COMPREPLY=($(compgen -W $'usage\nlist\ninfo\ncleanup\nruns\nconfig\ninit\nfolder' -- "$cur")) ;; storage:folder) COMPREPLY=($(compgen -W $'add\nupdate\nremove' -- "$cur")) ;; esac; fi ;;
-=======
-        '') if [[ $cur == -* ]]; then COMPREPLY=($(compgen -W $'--system-data\n--config\n--database\n--output\n--json\n--silent\n--verbose\n--log-format\n--no-progress\n--progress\n--color\n--yes\n--help\n--version' -- "$cur")); else case $stem in '') COMPREPLY=($(compgen -W $'completions\nman\nstorage\nstorage:cleanup\nstorage:config\nstorage:download\nstorage:folder:add\nstorage:folder:remove\nstorage:folder:update\nstorage:info\nstorage:init\nstorage:list\nstorage:upload\nstorage:usage' -- "$cur")) ;; storage) COMPREPLY=($(compgen -W $'usage\nlist\ninfo\nupload\ndownload\ncleanup\nconfig\ninit\nfolder' -- "$cur")) ;; storage:folder) COMPREPLY=($(compgen -W $'add\nupdate\nremove' -- "$cur")) ;; esac; fi ;;
->>>>>>> 662e0f9 (Say in the changelog what uploads and downloads do)
+        '') if [[ $cur == -* ]]; then COMPREPLY=($(compgen -W $'--system-data\n--config\n--database\n--output\n--json\n--silent\n--verbose\n--log-format\n--no-progress\n--progress\n--color\n--yes\n--help\n--version' -- "$cur")); else case $stem in '') COMPREPLY=($(compgen -W $'completions\nman\nstorage\nstorage:cleanup\nstorage:config\nstorage:download\nstorage:folder:add\nstorage:folder:remove\nstorage:folder:update\nstorage:info\nstorage:init\nstorage:list\nstorage:runs\nstorage:upload\nstorage:usage' -- "$cur")) ;; storage) COMPREPLY=($(compgen -W $'usage\nlist\ninfo\nupload\ndownload\ncleanup\nruns\nconfig\ninit\nfolder' -- "$cur")) ;; storage:folder) COMPREPLY=($(compgen -W $'add\nupdate\nremove' -- "$cur")) ;; esac; fi ;;
         storage:usage) if [[ $cur == -* ]]; then COMPREPLY=($(compgen -W $'--folder\n--by\n--system-data\n--config\n--database\n--output\n--json\n--silent\n--verbose\n--log-format\n--no-progress\n--progress\n--color\n--yes\n--help\n--version' -- "$cur")); else :; fi ;;
         storage:list) if [[ $cur == -* ]]; then COMPREPLY=($(compgen -W $'--folder\n--search\n--type\n--provider\n--sort\n--reverse\n--page\n--limit\n--system-data\n--config\n--database\n--output\n--json\n--silent\n--verbose\n--log-format\n--no-progress\n--progress\n--color\n--yes\n--help\n--version' -- "$cur")); else :; fi ;;
         storage:info) if [[ $cur == -* ]]; then COMPREPLY=($(compgen -W $'--system-data\n--config\n--database\n--output\n--json\n--silent\n--verbose\n--log-format\n--no-progress\n--progress\n--color\n--yes\n--help\n--version' -- "$cur")); else :; fi ;;

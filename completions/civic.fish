@@ -1,11 +1,6 @@
 # fish completion for civic
-<<<<<<< HEAD
-set -g __civic_valued --system-data --config --database --output --log-format --progress --color --folder --by --folder --search --type --provider --sort --page --limit --provider --folder --kind --min-age --max-delete --repair --override --explain --limit --update --provider-type --path --bucket --region --endpoint --prefix --path --access --allowed-types --max-size --description --quota --path --access --allowed-types --max-size --description --quota --out
-set -g __civic_commands storage:usage storage:list storage:info storage:cleanup storage:runs storage:config storage:init storage:folder:add storage:folder:update storage:folder:remove completions man
-=======
-set -g __civic_valued --system-data --config --database --output --log-format --progress --color --folder --by --folder --search --type --provider --sort --page --limit --folder --from-list --concurrency --description --uploaded-by --out --provider --folder --kind --min-age --max-delete --repair --override --explain --update --provider-type --path --bucket --region --endpoint --prefix --path --access --allowed-types --max-size --description --quota --path --access --allowed-types --max-size --description --quota --out
-set -g __civic_commands storage:usage storage:list storage:info storage:upload storage:download storage:cleanup storage:config storage:init storage:folder:add storage:folder:update storage:folder:remove completions man
->>>>>>> 662e0f9 (Say in the changelog what uploads and downloads do)
+set -g __civic_valued --system-data --config --database --output --log-format --progress --color --folder --by --folder --search --type --provider --sort --page --limit --folder --from-list --concurrency --description --uploaded-by --out --provider --folder --kind --min-age --max-delete --repair --override --explain --limit --update --provider-type --path --bucket --region --endpoint --prefix --path --access --allowed-types --max-size --description --quota --path --access --allowed-types --max-size --description --quota --out
+set -g __civic_commands storage:usage storage:list storage:info storage:upload storage:download storage:cleanup storage:runs storage:config storage:init storage:folder:add storage:folder:update storage:folder:remove completions man
 
 # The command typed so far, joined by ':'; a first line says whether it is whole.
 function __civic_command
