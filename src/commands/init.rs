@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, Write};
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
@@ -199,11 +199,19 @@ impl Step {
         }
     }
 
+    /// Written under another name and put in place in one step: a run that was cut off leaves no half of a file,
+    /// which the next one would refuse to overwrite. What stands there by then is not replaced either.
     fn write(&self, text: &str) -> io::Result<()> {
-        let mut file = File::create_new(&self.path)?;
+        let dir = self.path.parent().unwrap_or(Path::new("/"));
+        let mut file = tempfile::Builder::new()
+            .prefix(".storage.yml.")
+            .permissions(fs::Permissions::from_mode(0o666))
+            .tempfile_in(dir)?;
         file.write_all(text.as_bytes())?;
-        file.sync_all()?;
-        adopt(&self.path)
+        file.as_file().sync_all()?;
+        adopt(file.path())?;
+        file.persist_noclobber(&self.path)?;
+        File::open(dir)?.sync_all()
     }
 }
 
@@ -214,8 +222,11 @@ fn make_dir(path: &Path) -> io::Result<()> {
     if let Some(parent) = path.parent() {
         make_dir(parent)?;
     }
-    fs::create_dir(path)?;
-    adopt(path)
+    match fs::create_dir(path) {
+        // Another run was faster.
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
+        made => made.and_then(|()| adopt(path)),
+    }
 }
 
 /// What root makes belongs to the owner of the directory around it, or CivicPress could not use it.

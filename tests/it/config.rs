@@ -383,3 +383,28 @@ fn nothing_found_hints_at_init() {
     let (code, _, err) = run(&env, &["storage:config"]);
     assert!(code == 2 && err.contains("civic storage:init"), "{err}");
 }
+
+#[test]
+fn init_that_was_cut_off_left_an_empty_file_that_it_then_refused_to_overwrite() {
+    let env = TestEnv::empty();
+    assert_eq!(run(&env, &["storage:init"]).0, 0);
+    let mode = fs::metadata(env.config()).unwrap().permissions().mode();
+    fs::remove_file(env.config()).unwrap();
+    let civic = env.process();
+    let mut full_disk = std::process::Command::new("sh");
+    full_disk
+        .args(["-c", "ulimit -f 0; trap '' XFSZ; exec \"$0\" storage:init"])
+        .arg(civic.get_program())
+        .current_dir(env.root())
+        .env_clear()
+        .envs(civic.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    assert_eq!(full_disk.output().unwrap().status.code(), Some(1));
+    assert!(!env.config().exists());
+    assert_eq!(run(&env, &["storage:init"]).0, 0);
+    assert_eq!(fs::metadata(env.config()).unwrap().permissions().mode(), mode);
+    let left = fs::read_dir(env.system_data()).unwrap().filter(|e| {
+        let name = e.as_ref().unwrap().file_name();
+        name.to_string_lossy().starts_with('.')
+    });
+    assert_eq!(left.count(), 0);
+}
