@@ -1,6 +1,7 @@
 //! Which process does a run, and whether it still lives.
 
 use std::fs;
+use std::sync::LazyLock;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use rustix::io::Errno;
@@ -29,7 +30,8 @@ impl Owner {
     /// never said to have.
     #[must_use]
     pub fn has_ended(&self) -> bool {
-        let here = Self::of_this_process();
+        static HERE: LazyLock<Owner> = LazyLock::new(Owner::of_this_process);
+        let here = &*HERE;
         match (split(&self.process), split(&here.process)) {
             (Some(owner), Some(now)) if self.host == here.host && owner.machine == now.machine => {
                 // Started again since: nothing that ran before does.
