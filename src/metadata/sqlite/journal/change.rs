@@ -1,7 +1,8 @@
 //! Changes to `storage_files`, each only where the row still is what it was: every column compared as the database
 //! holds it. A row with bytes that text cannot show is never equal to what was read of it, and so never changed.
 
-use rusqlite::{Connection, OptionalExtension, ToSql, params_from_iter};
+use rusqlite::types::Value;
+use rusqlite::{Connection, OptionalExtension, ToSql, params, params_from_iter};
 
 use super::super::trouble::Trouble;
 use crate::metadata::FileRecord;
@@ -31,6 +32,64 @@ pub(super) fn apply(connection: &Connection, change: &RecordChange) -> Result<bo
     }
 }
 
+/// What the row holds in columns that this program does not know, as JSON; `None` where it has none.
+pub(super) fn unknown_columns(connection: &Connection, id: &str) -> Result<Option<String>, Trouble> {
+    let mut statement =
+        connection.prepare_cached("SELECT name FROM pragma_table_info('storage_files') ORDER BY cid")?;
+    let names: Vec<String> = statement
+        .query_map([], |row| row.get(0))?
+        .collect::<Result<_, _>>()?;
+    let unknown: Vec<String> = names
+        .into_iter()
+        .filter(|name| !COLUMNS.iter().any(|known| known.eq_ignore_ascii_case(name)))
+        .collect();
+    if unknown.is_empty() {
+        return Ok(None);
+    }
+    let pairs: Vec<String> = unknown
+        .iter()
+        .map(|name| format!("'{}', {}", name.replace('\'', "''"), quoted(name)))
+        .collect();
+    let sql = format!(
+        "SELECT json_object({}) FROM main.storage_files WHERE id COLLATE BINARY = ?1",
+        pairs.join(", ")
+    );
+    Ok(connection.query_row(&sql, [id], |row| row.get(0)).optional()?)
+}
+
+/// Puts those back into a row that is there again.
+fn put_back_unknown_columns(connection: &Connection, id: &str) -> Result<(), Trouble> {
+    let kept: Option<String> = connection
+        .prepare_cached(
+            "SELECT row_before ->> '$.unknown' FROM main.civic_storage_steps
+             WHERE file_id = ?1 AND row_before ->> '$.unknown' IS NOT NULL
+             ORDER BY changed_at DESC, run_id DESC LIMIT 1",
+        )?
+        .query_row([id], |row| row.get(0))
+        .optional()?;
+    let Some(kept) = kept else {
+        return Ok(());
+    };
+    let mut statement = connection.prepare_cached(
+        "SELECT key, value FROM json_each(?1)
+         WHERE key IN (SELECT name FROM pragma_table_info('storage_files'))",
+    )?;
+    let mut columns = statement.query([&kept])?;
+    while let Some(column) = columns.next()? {
+        let (name, value): (String, Value) = (column.get(0)?, column.get(1)?);
+        let sql = format!(
+            "UPDATE main.storage_files SET {} = ?2 WHERE id = ?1",
+            quoted(&name)
+        );
+        connection.execute(&sql, params![id, value])?;
+    }
+    Ok(())
+}
+
+fn quoted(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}
+
 /// Inserts the record; `false` where its id is taken.
 pub(super) fn insert(connection: &Connection, record: &FileRecord) -> Result<bool, Trouble> {
     let taken = connection
@@ -48,6 +107,7 @@ pub(super) fn insert(connection: &Connection, record: &FileRecord) -> Result<boo
     let inserted = connection
         .prepare_cached(&sql)?
         .execute(params_from_iter(values(record)))?;
+    put_back_unknown_columns(connection, &record.id)?;
     Ok(inserted == 1)
 }
 

@@ -7,7 +7,9 @@ use rusqlite::{Connection, OptionalExtension, Row, params, params_from_iter};
 use super::super::trouble::Trouble;
 use super::values::{Answer, count, from_json, from_word, json, kept, micros, record, signed, time, word};
 use super::{change, runs};
-use crate::metadata::journal::{Action, Intended, NewStep, Settlement, Step, StepQuery, StepState};
+use crate::metadata::journal::{
+    Action, Intended, NewStep, RecordChange, Settlement, Step, StepQuery, StepState,
+};
 
 pub(super) fn intend(
     connection: &Connection,
@@ -31,9 +33,14 @@ pub(super) fn intend(
     let mut number = last_number(connection, run_id)?;
     let mut answers = Vec::with_capacity(steps.len());
     for step in steps {
+        // Read while the row is still there.
+        let unknown = match &step.change {
+            Some(RecordChange::Remove { expected }) => change::unknown_columns(connection, &expected.id)?,
+            _ => None,
+        };
         if is_free(connection, step.undoes.as_ref())? && made(connection, step.change.as_ref())? {
             number += 1;
-            insert(connection, (run_id, number), step, now)?;
+            insert(connection, (run_id, number), (step, unknown), now)?;
             answers.push(Intended::Written(number));
         } else {
             answers.push(Intended::Conflict);
@@ -42,7 +49,7 @@ pub(super) fn intend(
     Ok(answers)
 }
 
-fn made(connection: &Connection, change: Option<&crate::metadata::journal::RecordChange>) -> Answer<bool> {
+fn made(connection: &Connection, change: Option<&RecordChange>) -> Answer<bool> {
     change.map_or(Ok(true), |change| change::apply(connection, change))
 }
 
@@ -72,7 +79,7 @@ fn is_free(connection: &Connection, undoes: Option<&(String, u64)>) -> Answer<bo
 fn insert(
     connection: &Connection,
     (run_id, number): (&str, u64),
-    step: &NewStep,
+    (step, unknown): (&NewStep, Option<String>),
     now: DateTime<Utc>,
 ) -> Answer<()> {
     let undoes_number = step.undoes.as_ref().map(|(_, number)| signed(*number));
@@ -91,8 +98,8 @@ fn insert(
             step.to_key,
             step.evidence.as_ref().map(json).transpose()?,
             step.file_id,
-            kept(step.before.as_ref())?,
-            kept(step.after.as_ref())?,
+            kept(step.before.as_ref(), unknown)?,
+            kept(step.after.as_ref(), None)?,
             step.undoes.as_ref().map(|(run, _)| run),
             undoes_number.transpose()?,
             micros(now),

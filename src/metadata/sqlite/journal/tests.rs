@@ -17,7 +17,8 @@ use super::{SqliteJournal, SqliteStore};
 use crate::metadata::contract::Seed;
 use crate::metadata::contract::journal::{Journaled, journal_suite};
 use crate::metadata::journal::{
-    Action, Intended, JournalReader, JournalStore, NewRun, NewStep, Owner, RecordChange, RunStatus, StepQuery,
+    Action, Intended, JournalReader, JournalStore, NewRun, NewStep, Owner, RecordChange, RunStatus,
+    Settlement, StepQuery, StepState,
 };
 use crate::metadata::{FileRecord, MetadataError, MetadataStore};
 
@@ -274,6 +275,46 @@ fn new_files_beside_the_database_belong_to_its_owner() {
         );
     }
     drop(journal);
+}
+
+#[tokio::test]
+async fn columns_that_only_a_later_civicpress_knows_come_back_with_their_row() {
+    let (town, civicpress) = running(&[Seed::new(1, "permits", "a.pdf")]);
+    civicpress
+        .execute_batch(
+            "ALTER TABLE storage_files ADD COLUMN \"re\"\"tention's\" TEXT;
+             ALTER TABLE storage_files ADD COLUMN pages INTEGER;
+             UPDATE storage_files SET \"re\"\"tention's\" = 'für immer', pages = 7;",
+        )
+        .unwrap();
+    let row = || -> (String, i64) {
+        let sql = "SELECT \"re\"\"tention's\", pages FROM storage_files";
+        civicpress
+            .query_row(sql, [], |row| Ok((row.get(0)?, row.get(1)?)))
+            .unwrap()
+    };
+    let before = row();
+    let journal = SqliteJournal::open(&town.path()).unwrap();
+    journal.begin_run(&a_run("r1")).await.unwrap();
+    let record = journal.get(&Seed::new(1, "", "").id).await.unwrap().unwrap();
+    journal
+        .intend_steps("r1", &[removal(record.clone())], Utc::now())
+        .await
+        .unwrap();
+    assert_eq!(journal.get(&record.id).await.unwrap(), None);
+    let back = Settlement {
+        number: 1,
+        state: StepState::Failed,
+        error: None,
+        change: Some(RecordChange::Insert {
+            record: Box::new(record),
+        }),
+    };
+    assert_eq!(
+        journal.settle_steps("r1", &[back], Utc::now()).await.unwrap(),
+        [true]
+    );
+    assert_eq!(row(), before);
 }
 
 /// Names the database to the process that [`child`] starts.

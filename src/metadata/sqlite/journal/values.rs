@@ -6,6 +6,7 @@ use rusqlite::Row;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use serde_json::value::RawValue;
 
 use super::super::trouble::Trouble;
 use crate::metadata::journal::Owner;
@@ -90,9 +91,17 @@ struct Kept {
     uploaded_by: Option<String>,
     created_at: Option<String>,
     updated_at: Option<String>,
+    /// Columns that a later CivicPress added, as JSON.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    unknown: Option<Box<RawValue>>,
 }
 
-pub(super) fn kept(record: Option<&FileRecord>) -> Answer<Option<String>> {
+/// `unknown`: what the row holds in other columns, as JSON.
+pub(super) fn kept(record: Option<&FileRecord>, unknown: Option<String>) -> Answer<Option<String>> {
+    let unknown = unknown
+        .map(RawValue::from_string)
+        .transpose()
+        .map_err(|error| Trouble::Told(error.to_string()))?;
     let stored = |stamp: &Stamp| stamp.stored().map(std::borrow::Cow::into_owned);
     record
         .map(|record| {
@@ -110,6 +119,7 @@ pub(super) fn kept(record: Option<&FileRecord>) -> Answer<Option<String>> {
                 mime_type: record.mime_type,
                 description: record.description,
                 uploaded_by: record.uploaded_by,
+                unknown,
             })
         })
         .transpose()
