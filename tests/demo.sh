@@ -43,6 +43,16 @@ echo "not from here" >storage/permits/scan_5f0c3a52-3c6b-4d0e-9a55-1d3c1f6f2b11.
 touch --date "2026-11-20 10:00" storage/permits/scan_* storage/permits/permit-0001_*.pdf
 run civic storage:cleanup --dry-run --min-age 0
 
+step "Files in, and out again: each gets an id of its own; what is executable is never stored"
+mkdir "$scratch/inbox"
+printf 'Zone A: gardens\n' >"$scratch/inbox/Zoning plan é.txt"
+printf 'Zone B: mills\n' >"$scratch/inbox/mills.txt"
+printf 'MZ' >"$scratch/inbox/setup.exe"
+run civic storage:upload --recursive ../inbox --folder public --uploaded-by clerk1
+run civic storage:upload ../inbox/mills.txt --folder public --skip-existing --silent
+run civic storage:download public/mills.txt --out -
+run civic storage:usage --folder public
+
 step "The same for scripts"
 run civic storage:cleanup --dry-run --min-age 0 --kind orphaned-records --output csv
 run civic storage:cleanup --dry-run --min-age 0 --fail-on-findings --silent

@@ -43,7 +43,7 @@ pub struct UploadArgs {
     #[arg(long, value_name = "FILE")]
     from_list: Option<PathBuf>,
     /// Files under way at once [default: global.max_concurrent_uploads]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1000))]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
     concurrency: Option<u16>,
     /// Leave out files that the folder has already, by name, size and content
     #[arg(long)]

@@ -668,3 +668,53 @@ fn owner_and_mode_are_those_of_the_directory_above() {
         (0o640, 0o640)
     );
 }
+
+#[test]
+fn a_folder_that_is_a_file_system_of_its_own_takes_files_too() {
+    let deployment = Deployment::new();
+    let env = deployment.env();
+    let folder = env.storage().join("permits");
+    fs::create_dir(&folder).unwrap();
+    let (small, large) = (source(env, "a.txt", "a"), source(env, "b.bin", vec![7; 12 << 20]));
+    let civic = env.process();
+    let script =
+        "mount -t tmpfs none \"$1\" && touch \"$1/.civic-tmp-dead\" && shift && \"$@\" && ls -A permits-copy";
+    let script = script.replace("ls -A permits-copy", &format!("ls -A {} >&2", path(&folder)));
+    let mut unshare = std::process::Command::new("unshare");
+    unshare
+        .env_clear()
+        .envs(civic.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    unshare.args([
+        "--user",
+        "--map-root-user",
+        "--mount",
+        "bash",
+        "-c",
+        &script,
+        "-",
+        path(&folder),
+    ]);
+    unshare.arg(civic.get_program()).args([
+        "storage:upload",
+        "--json",
+        "--folder",
+        "permits",
+        path(&small),
+        path(&large),
+    ]);
+    let output = unshare.current_dir(env.root()).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    if said.contains("unshare") || said.contains("mount:") {
+        // Where nobody may mount anything there is nothing to see.
+        return;
+    }
+    assert!(output.status.success(), "{said}");
+    let answer: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(answer["data"]["successfulCount"], 2, "{answer}");
+    let left: Vec<&str> = said.lines().collect();
+    assert_eq!(
+        left.len(),
+        4,
+        "two files, two sidecars, and what a dead process left is gone: {left:?}"
+    );
+}
