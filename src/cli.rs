@@ -144,6 +144,12 @@ pub enum Command {
     Cleanup(CleanupArgs),
     #[command(name = "storage:runs")]
     Runs(commands::runs::RunsArgs),
+    #[command(name = "storage:delete")]
+    Delete(commands::delete::DeleteArgs),
+    #[command(name = "storage:trash")]
+    Trash(commands::trash::TrashArgs),
+    #[command(name = "storage:undo")]
+    Undo(commands::undo::UndoArgs),
     #[command(name = "storage:config")]
     Config(ConfigArgs),
     #[command(name = "storage:init")]
@@ -168,6 +174,9 @@ impl Command {
             Self::Download(args) => commands::download::run(context, &args),
             Self::Cleanup(args) => commands::cleanup::run(context, &args),
             Self::Runs(args) => context.block_on(commands::runs::run(context, args)),
+            Self::Delete(args) => commands::delete::run(context, &args),
+            Self::Trash(args) => commands::trash::run(context, &args),
+            Self::Undo(args) => commands::undo::run(context, &args),
             Self::Config(args) => commands::config::run(context, &args),
             Self::Init(args) => commands::init::run(context, args),
             Self::FolderAdd(args) => commands::folder::add(context, args),

@@ -12,17 +12,26 @@ pub fn somebody() -> bool {
     std::io::stdin().is_terminal() && std::io::stderr().is_terminal()
 }
 
+/// Makes sure that the question can be answered, before anything is done to get to it.
+///
+/// # Errors
+/// Where nobody is there and `--yes` was not given.
+pub fn possible(context: &Context, question: &str) -> Result<(), Failure> {
+    if context.global().yes || somebody() {
+        return Ok(());
+    }
+    let message = format!("{question} Nobody is here to say so, and nothing was changed");
+    Err(Failure::new(Exit::Refused, Code::Refused, message).hint("answer with --yes"))
+}
+
 /// Shows `what` would be done and asks; `--yes` is the answer where it was given.
 ///
 /// # Errors
 /// Where the answer is no, or where nobody is there and `--yes` was not given.
 pub fn confirm(context: &Context, what: &str, question: &str) -> Result<(), Failure> {
+    possible(context, question)?;
     if context.global().yes {
         return Ok(());
-    }
-    if !somebody() {
-        let message = format!("{question} Nobody is here to say so, and nothing was changed");
-        return Err(Failure::new(Exit::Refused, Code::Refused, message).hint("answer with --yes"));
     }
     context.printer().tell(what);
     let answer = Confirm::new().with_prompt(question).default(false).interact_opt();

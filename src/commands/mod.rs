@@ -3,6 +3,7 @@
 
 mod ask;
 mod batch;
+mod changes;
 mod edited;
 mod shared;
 mod text;
@@ -11,6 +12,7 @@ pub mod cleanup;
 pub mod completions;
 pub mod config;
 pub mod download;
+pub mod delete;
 pub mod folder;
 pub mod info;
 pub mod init;
@@ -18,4 +20,6 @@ pub mod list;
 pub mod man;
 pub mod runs;
 pub mod upload;
+pub mod trash;
+pub mod undo;
 pub mod usage;

@@ -1,8 +1,10 @@
 //! What the product does. Each operation is a request struct, a report struct and a function; none knows clap,
 //! HTTP or a terminal. Rules about time take `now` as an argument.
 
+pub mod changes;
 pub mod cleanup;
 pub mod download;
+pub mod delete;
 pub mod info;
 mod interrupt;
 pub mod journal;
@@ -11,6 +13,7 @@ pub mod marker;
 pub mod objects;
 pub mod runs;
 pub mod upload;
+pub mod undo;
 pub mod usage;
 
 use chrono::{DateTime, Utc};

@@ -1,0 +1,205 @@
+//! `storage:delete`: takes files away, into the trash unless told otherwise.
+
+use std::collections::HashSet;
+use std::io::BufRead;
+
+use clap::Args;
+use serde_json::json;
+
+use super::ask;
+use super::changes::{Words, conclude, counts, preview, sites, status};
+use crate::Context;
+use crate::engine::changes::{Changes, failed};
+use crate::engine::cleanup::ItemError;
+use crate::engine::delete::{self, DeleteRequest, Planned};
+use crate::engine::info;
+use crate::engine::journal::recover;
+use crate::error::Failure;
+use crate::metadata::{FileRecord, MetadataStore};
+use crate::output::Outcome;
+
+/// Deletes files: records and bytes go to the trash, from which storage:undo brings them back
+#[derive(Debug, Args)]
+pub struct DeleteArgs {
+    /// Ids of the files, or folder and name (`permits/plan.pdf`)
+    #[arg(value_name = "ID_OR_FILE")]
+    files: Vec<String>,
+    /// Folder of --file
+    #[arg(long, value_name = "NAME", requires = "file")]
+    folder: Option<String>,
+    /// Name of a file in --folder
+    #[arg(long, value_name = "NAME", requires = "folder")]
+    file: Option<String>,
+    /// Read ids from this file, one a line; `-` is stdin
+    #[arg(long, value_name = "FILE")]
+    from_list: Option<String>,
+    /// How many files are worked on at once [default: global.max_concurrent_deletes]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1000))]
+    concurrency: Option<u16>,
+    /// Delete for good, past the trash: nothing brings the files back
+    #[arg(long)]
+    purge: bool,
+    /// Only tell what would be deleted
+    #[arg(long)]
+    dry_run: bool,
+}
+
+const WORDS: Words = Words {
+    operation: "storage:delete",
+    done: "deleted",
+    planned: "would be deleted",
+};
+
+/// Finds the records, asks, and deletes. One file that cannot be deleted does not stop the others.
+///
+/// # Errors
+/// Where nothing was named, nobody agreed, or the database fails.
+pub fn run(context: &Context, args: &DeleteArgs) -> Result<Outcome, Failure> {
+    let question = if args.purge {
+        "Delete these for good? Nothing will bring them back."
+    } else {
+        "Delete these?"
+    };
+    if !args.dry_run {
+        ask::possible(context, question)?;
+    }
+    let names = names(args)?;
+    // Asked for before anything is read, and only where something may be written.
+    let journal = (!args.dry_run).then(|| context.run_journal()).transpose()?;
+    let sites = sites(context)?;
+    let concurrency = match args.concurrency {
+        Some(asked) => usize::from(asked),
+        None => context.config()?.global.max_concurrent_deletes,
+    };
+    let metadata = context.metadata()?;
+    let progress = context.progress();
+    context.block_on_changes(|interrupt| async move {
+        let (records, unknown) = find(&*metadata, args, &names).await?;
+        let request = DeleteRequest {
+            records,
+            purge: args.purge,
+            concurrency,
+        };
+        let Some(journal) = journal else {
+            let mut changes = planned(delete::plan(&sites, &request).await);
+            changes.fail_all(unknown);
+            return Ok(conclude(WORDS, None, changes));
+        };
+        if request.records.is_empty() {
+            let mut changes = Changes::default();
+            changes.fail_all(unknown);
+            return Ok(conclude(WORDS, None, changes));
+        }
+        ask::confirm(context, &preview(&named(&request.records)), question)?;
+        recover(&journal, &sites.usable()).await?;
+        let run = journal.begin(WORDS.operation, asked(&request)).await?;
+        let mut changes = delete::delete(&run, &sites, &request, (&progress, &interrupt)).await?;
+        changes.fail_all(unknown);
+        run.finish(status(&changes), counts(&changes)).await?;
+        Ok(conclude(WORDS, Some(run.id()), changes))
+    })
+}
+
+fn asked(request: &DeleteRequest) -> serde_json::Value {
+    json!({ "files": request.records.len(), "purge": request.purge })
+}
+
+fn named(records: &[FileRecord]) -> Vec<(String, u64)> {
+    let named = |record: &FileRecord| {
+        let name = format!("{}/{}  {}", record.folder, record.original_name, record.id);
+        (name, u64::try_from(record.size).unwrap_or(0))
+    };
+    records.iter().map(named).collect()
+}
+
+fn planned(plan: Vec<(FileRecord, Result<Planned, ItemError>)>) -> Changes {
+    let mut changes = Changes::default();
+    for (record, planned) in plan {
+        match planned {
+            Ok(planned) => {
+                let mut item = serde_json::to_value(&record).unwrap_or_default();
+                item["objectMissing"] = (planned == Planned::RecordAlone).into();
+                changes.succeed(item, u64::try_from(record.size).unwrap_or(0));
+            }
+            Err(error) => changes.fail(error),
+        }
+    }
+    changes
+}
+
+/// What was named on the command line and in the list.
+fn names(args: &DeleteArgs) -> Result<Vec<String>, Failure> {
+    let mut names = args.files.clone();
+    if let Some(list) = &args.from_list {
+        let unreadable = |error| Failure::usage(format!("--from-list {list} cannot be read: {error}"));
+        let lines: Vec<String> = if list == "-" {
+            std::io::stdin()
+                .lock()
+                .lines()
+                .collect::<Result<_, _>>()
+                .map_err(unreadable)?
+        } else {
+            let file = std::fs::File::open(list).map_err(unreadable)?;
+            std::io::BufReader::new(file)
+                .lines()
+                .collect::<Result<_, _>>()
+                .map_err(unreadable)?
+        };
+        names.extend(
+            lines
+                .iter()
+                .map(|line| line.trim())
+                .filter(|line| !line.is_empty())
+                .map(str::to_owned),
+        );
+    }
+    if names.is_empty() && args.file.is_none() && args.from_list.is_none() {
+        return Err(Failure::usage(
+            "name the files to delete by id, with --folder and --file, or with --from-list",
+        ));
+    }
+    Ok(names)
+}
+
+/// The records, each once, and why a name has none or several.
+async fn find(
+    store: &dyn MetadataStore,
+    args: &DeleteArgs,
+    names: &[String],
+) -> Result<(Vec<FileRecord>, Vec<ItemError>), Failure> {
+    let mut found = Vec::with_capacity(names.len());
+    for name in names {
+        found.push((name.clone(), info::find(store, name).await?));
+    }
+    if let (Some(folder), Some(file)) = (&args.folder, &args.file) {
+        found.push((
+            format!("{folder}/{file}"),
+            store.find_by_name(folder, file).await?,
+        ));
+    }
+    let (mut records, mut unknown, mut seen) = (Vec::new(), Vec::new(), HashSet::new());
+    for (name, mut candidates) in found {
+        match (candidates.pop(), candidates.is_empty()) {
+            (Some(record), true) => {
+                if seen.insert(record.id.clone()) {
+                    records.push(record);
+                }
+            }
+            (None, _) => unknown.push(failed(&name, "STORAGE_FILE_NOT_FOUND", "there is no such file")),
+            (Some(last), false) => {
+                let ids: Vec<String> = candidates
+                    .into_iter()
+                    .chain([last])
+                    .map(|record| record.id)
+                    .collect();
+                let reason = format!(
+                    "names {} files; name one by its id: {}",
+                    ids.len(),
+                    ids.join(", ")
+                );
+                unknown.push(failed(&name, "STORAGE_VALIDATION_ERROR", &reason));
+            }
+        }
+    }
+    Ok((records, unknown))
+}

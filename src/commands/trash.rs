@@ -1,0 +1,268 @@
+//! `storage:trash`: what was taken away and can still come back.
+
+use std::io::{self, Write};
+
+use chrono::{DateTime, Utc};
+use clap::{Args, ValueEnum};
+use serde_json::{Value, json};
+
+use super::ask;
+use super::changes::{Words, conclude, counts, preview, sites, status};
+use super::undo::{label, plan, put_back};
+use crate::Context;
+use crate::config::parse_duration;
+use crate::engine::Clock;
+use crate::engine::changes::{Changes, failed};
+use crate::engine::journal::recover;
+use crate::engine::undo::{self, shown, size_of};
+use crate::error::Failure;
+use crate::metadata::journal::{Action, JournalReader, Step, StepQuery, StepState};
+use crate::output::{Align, Human, Outcome, Table, View, format_count, format_size};
+
+/// Shows what was deleted, brings it back, or deletes it for good
+#[derive(Debug, Args)]
+pub struct TrashArgs {
+    /// What to do
+    #[arg(value_name = "VERB", value_enum, default_value = "list")]
+    verb: TrashVerb,
+    /// Ids of the files to restore
+    #[arg(value_name = "ID")]
+    ids: Vec<String>,
+    /// Empty: only what was deleted longer ago than this; 0 is everything [default: cleanup.trash_retention]
+    #[arg(long, value_name = "DURATION")]
+    older_than: Option<String>,
+    /// Only tell what would be done
+    #[arg(long)]
+    dry_run: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum TrashVerb {
+    /// What is in the trash
+    List,
+    /// Brings files back
+    Restore,
+    /// Deletes for good what has been in the trash for long enough
+    Empty,
+}
+
+const RESTORE: Words = Words {
+    operation: "storage:trash restore",
+    done: "put back",
+    planned: "would be put back",
+};
+
+const EMPTY: Words = Words {
+    operation: "storage:trash empty",
+    done: "deleted for good",
+    planned: "would be deleted for good",
+};
+
+/// # Errors
+/// Where nobody agreed, or configuration or database cannot be used.
+pub fn run(context: &Context, args: &TrashArgs) -> Result<Outcome, Failure> {
+    let restoring = args.verb == TrashVerb::Restore;
+    if restoring == args.ids.is_empty() {
+        return Err(Failure::usage(if restoring {
+            "name the files to restore by id; `civic storage:trash list` shows them"
+        } else {
+            "ids are for `storage:trash restore`"
+        }));
+    }
+    if args.older_than.is_some() && args.verb != TrashVerb::Empty {
+        return Err(Failure::usage("--older-than is for `storage:trash empty`"));
+    }
+    match args.verb {
+        TrashVerb::List => context.block_on(async {
+            let items: Vec<Value> = trashed(&*context.history()?).await?.iter().map(shown).collect();
+            Ok(Outcome::done(TrashView { items }))
+        }),
+        TrashVerb::Restore => restore(context, &args.ids, args.dry_run),
+        TrashVerb::Empty => empty(context, args.older_than.as_deref(), args.dry_run),
+    }
+}
+
+/// Steps whose bytes are in the trash.
+async fn trashed(history: &dyn JournalReader) -> Result<Vec<Step>, Failure> {
+    let query = StepQuery {
+        states: vec![StepState::Settled],
+        actions: vec![Action::Trash],
+        ..StepQuery::default()
+    };
+    Ok(history.steps(&query).await?)
+}
+
+fn restore(context: &Context, ids: &[String], dry_run: bool) -> Result<Outcome, Failure> {
+    const QUESTION: &str = "Put these back?";
+    if !dry_run {
+        ask::possible(context, QUESTION)?;
+    }
+    context.block_on_changes(|interrupt| async move {
+        if !dry_run {
+            recover(&context.run_journal()?, &sites(context)?.usable()).await?;
+        }
+        let (steps, unknown) = latest(&trashed(&*context.history()?).await?, ids);
+        if let Some(id) = unknown.first() {
+            let message = format!("{id} is not in the trash; nothing was done");
+            return Err(Failure::not_found(message).detail("ids", unknown.clone()));
+        }
+        if dry_run {
+            return plan(context, RESTORE, steps).await;
+        }
+        put_back(
+            context,
+            (RESTORE, QUESTION),
+            steps,
+            (json!({ "ids": ids }), &interrupt),
+        )
+        .await
+    })
+}
+
+/// The last deletion of each id, and the ids that have none.
+fn latest(trashed: &[Step], ids: &[String]) -> (Vec<Step>, Vec<String>) {
+    let (mut steps, mut unknown) = (Vec::new(), Vec::new());
+    for id in ids {
+        let of_it = trashed.iter().filter(|step| {
+            step.file_id
+                .as_ref()
+                .is_some_and(|own| own.eq_ignore_ascii_case(id))
+        });
+        match of_it.max_by_key(|step| step.changed_at) {
+            Some(step) if steps.contains(step) => {}
+            Some(step) => steps.push(step.clone()),
+            None => unknown.push(id.clone()),
+        }
+    }
+    (steps, unknown)
+}
+
+fn empty(context: &Context, older_than: Option<&str>, dry_run: bool) -> Result<Outcome, Failure> {
+    const QUESTION: &str = "Delete these for good? Nothing will bring them back.";
+    if !dry_run {
+        ask::possible(context, QUESTION)?;
+    }
+    let age = match older_than {
+        Some(text) => {
+            parse_duration(text).map_err(|why| Failure::usage(format!("--older-than {text}: {why}")))?
+        }
+        None => context.config()?.cleanup.trash_retention,
+    };
+    let age = chrono::TimeDelta::from_std(age).unwrap_or(chrono::TimeDelta::MAX);
+    let before = context
+        .clock()
+        .now()
+        .checked_sub_signed(age)
+        .unwrap_or(DateTime::<Utc>::MIN_UTC);
+    let progress = context.progress();
+    context.block_on_changes(|interrupt| async move {
+        let sites = sites(context)?;
+        if !dry_run {
+            recover(&context.run_journal()?, &sites.usable()).await?;
+        }
+        let mut steps = trashed(&*context.history()?).await?;
+        steps.retain(|step| step.changed_at <= before);
+        if dry_run || steps.is_empty() {
+            return Ok(conclude(EMPTY, None, planned(&sites, &steps)));
+        }
+        let items: Vec<(String, u64)> = steps.iter().map(|step| (label(step), size_of(step))).collect();
+        ask::confirm(context, &preview(&items), QUESTION)?;
+        let asked = json!({ "before": before, "files": steps.len() });
+        let run = context.run_journal()?.begin(EMPTY.operation, asked).await?;
+        let changes = undo::empty(&run, &sites, &steps, (&progress, &interrupt)).await?;
+        run.finish(status(&changes), counts(&changes)).await?;
+        Ok(conclude(EMPTY, Some(run.id()), changes))
+    })
+}
+
+fn planned(sites: &crate::engine::changes::Sites, steps: &[Step]) -> Changes {
+    let mut changes = Changes::default();
+    for step in steps {
+        match sites.named(&step.provider, &undo::name_of(step)) {
+            Ok(_) if step.to_key.is_some() => changes.succeed(shown(step), size_of(step)),
+            Ok(_) => changes.fail(failed(
+                &undo::name_of(step),
+                "STORAGE_ERROR",
+                "it has no place in the trash",
+            )),
+            Err(error) => changes.fail(error),
+        }
+    }
+    changes
+}
+
+struct TrashView {
+    items: Vec<Value>,
+}
+
+impl TrashView {
+    fn bytes(&self) -> u64 {
+        self.items.iter().filter_map(|item| item["size"].as_u64()).sum()
+    }
+}
+
+impl View for TrashView {
+    fn operation(&self) -> &'static str {
+        "storage:trash"
+    }
+
+    fn message(&self) -> String {
+        let files = if self.items.len() == 1 { "file" } else { "files" };
+        let count = format_count(self.items.len() as u64);
+        format!("{count} {files} in the trash, {}", format_size(self.bytes()))
+    }
+
+    fn json(&self, out: &mut dyn Write) -> serde_json::Result<()> {
+        let mut data = self.summary();
+        data["items"] = self.items.as_slice().into();
+        serde_json::to_writer(out, &data)
+    }
+
+    fn items(&self, emit: &mut dyn FnMut(Value) -> io::Result<()>) -> io::Result<()> {
+        self.items.iter().cloned().try_for_each(emit)
+    }
+
+    fn summary(&self) -> Value {
+        json!({ "total": self.items.len(), "bytes": self.bytes() })
+    }
+
+    fn columns(&self) -> &'static [&'static str] {
+        &[
+            "id",
+            "originalName",
+            "folder",
+            "size",
+            "provider",
+            "key",
+            "runId",
+            "deletedAt",
+        ]
+    }
+
+    fn table(&self, out: &mut Human<'_>) -> io::Result<()> {
+        let text = |value: &Value| value.as_str().unwrap_or("-").to_owned();
+        let mut table = Table::new(&[
+            ("ID", Align::Left),
+            ("NAME", Align::Left),
+            ("FOLDER", Align::Left),
+            ("SIZE", Align::Right),
+            ("DELETED", Align::Left),
+            ("RUN", Align::Left),
+        ]);
+        for item in &self.items {
+            let deleted: String = text(&item["deletedAt"]).chars().take(16).collect();
+            table.row(vec![
+                text(&item["id"]),
+                text(&item["originalName"]),
+                text(&item["folder"]),
+                format_size(item["size"].as_u64().unwrap_or(0)),
+                deleted.replace('T', " "),
+                text(&item["runId"]),
+            ]);
+        }
+        if !self.items.is_empty() {
+            out.table(&table)?;
+        }
+        out.line(&format!("{}.", self.message()))
+    }
+}

@@ -1,0 +1,121 @@
+//! `storage:undo`: puts back everything that a run took away.
+
+use clap::Args;
+use serde_json::json;
+
+use super::ask;
+use super::changes::{Words, conclude, counts, preview, sites, status};
+use crate::Context;
+use crate::engine::changes::Changes;
+use crate::engine::journal::recover;
+use crate::engine::undo::{self, UndoRequest};
+use crate::error::Failure;
+use crate::metadata::journal::{JournalReader, Step, StepQuery, StepState};
+use crate::output::Outcome;
+
+/// Puts back what a run took away: bytes and records. What was edited since stays edited
+#[derive(Debug, Args)]
+pub struct UndoArgs {
+    /// The run, as storage:delete and storage:cleanup name it
+    #[arg(value_name = "RUN_ID")]
+    run: String,
+    /// Only tell what would be put back
+    #[arg(long)]
+    dry_run: bool,
+}
+
+const WORDS: Words = Words {
+    operation: "storage:undo",
+    done: "put back",
+    planned: "would be put back",
+};
+
+/// # Errors
+/// Where there is no such run, nobody agreed, or the database fails.
+pub fn run(context: &Context, args: &UndoArgs) -> Result<Outcome, Failure> {
+    const QUESTION: &str = "Put these back?";
+    if !args.dry_run {
+        ask::possible(context, QUESTION)?;
+    }
+    context.block_on_changes(|interrupt| async move {
+        let asked = json!({ "run": args.run });
+        if args.dry_run {
+            let steps = steps_of(&*context.history()?, &args.run).await?;
+            return plan(context, WORDS, steps).await;
+        }
+        let journal = context.run_journal()?;
+        steps_of(&*context.history()?, &args.run).await?;
+        recover(&journal, &sites(context)?.usable()).await?;
+        let steps = steps_of(&*context.history()?, &args.run).await?;
+        put_back(context, (WORDS, QUESTION), steps, (asked, &interrupt)).await
+    })
+}
+
+async fn steps_of(history: &dyn JournalReader, run: &str) -> Result<Vec<Step>, Failure> {
+    if history.run(run).await?.is_none() {
+        let hint = "`civic storage:trash list` tells which run took what away";
+        return Err(Failure::usage(format!("there is no run {run}")).hint(hint));
+    }
+    let query = StepQuery {
+        run_id: Some(run.to_owned()),
+        ..StepQuery::default()
+    };
+    Ok(history.steps(&query).await?)
+}
+
+/// What would be put back.
+///
+/// # Errors
+/// Where configuration or database cannot be read.
+pub(super) async fn plan(context: &Context, words: Words, steps: Vec<Step>) -> Result<Outcome, Failure> {
+    let (sites, request) = (sites(context)?, request(context, steps)?);
+    let changes = undo::plan(&*context.metadata()?, &sites, &request).await?;
+    Ok(conclude(words, None, changes))
+}
+
+/// Asks, and puts back as a run of its own. Where nothing is left to put back, nothing is written.
+///
+/// # Errors
+/// Where nobody agreed, or the database fails.
+pub(super) async fn put_back(
+    context: &Context,
+    (words, question): (Words, &str),
+    steps: Vec<Step>,
+    (asked, interrupt): (serde_json::Value, &crate::engine::Interrupt),
+) -> Result<Outcome, Failure> {
+    let standing: Vec<(String, u64)> = steps
+        .iter()
+        .filter(|step| step.state == StepState::Settled)
+        .map(|step| (label(step), undo::size_of(step)))
+        .collect();
+    let (sites, request) = (sites(context)?, request(context, steps)?);
+    let metadata = context.metadata()?;
+    if standing.is_empty() {
+        let changes = undo::plan(&*metadata, &sites, &request).await?;
+        return Ok(conclude(words, None, changes));
+    }
+    ask::confirm(context, &preview(&standing), question)?;
+    let journal = context.run_journal()?;
+    let progress = context.progress();
+    let run = journal.begin(words.operation, asked).await?;
+    let changes: Changes = undo::undo(&run, &*metadata, (&sites, &request), (&progress, interrupt)).await?;
+    run.finish(status(&changes), counts(&changes)).await?;
+    Ok(conclude(words, Some(run.id()), changes))
+}
+
+fn request(context: &Context, steps: Vec<Step>) -> Result<UndoRequest, Failure> {
+    let config = context.config()?;
+    Ok(UndoRequest {
+        steps,
+        folders: config.folders.keys().cloned().collect(),
+        concurrency: config.global.max_concurrent_deletes,
+    })
+}
+
+/// What a question calls a step.
+pub(super) fn label(step: &Step) -> String {
+    match &step.before {
+        Some(row) => format!("{}/{}  {}", row.folder, row.original_name, row.id),
+        None => undo::name_of(step),
+    }
+}

@@ -1,0 +1,330 @@
+//! Deletion of files: in one transaction the record leaves its table and the step is written down, then the object
+//! goes to the trash (or for good), then the step is settled. What a crash leaves, the next run finishes.
+//!
+//! A record whose provider cannot be asked is kept. One whose object is gone already goes alone.
+
+use std::sync::Arc;
+
+use futures::{StreamExt, stream};
+
+use super::changes::{BATCH, Changes, Sites, failed, failed_by, is_uncertain};
+use super::cleanup::ItemError;
+use super::journal::{JournalError, RunHandle};
+use super::objects::{
+    MoveOutcome, PurgeOutcome, evidence_of, move_object, purge, purge_all, still_holds, trash_key,
+};
+use super::{Interrupt, Progress};
+use crate::failpoint::reach;
+use crate::metadata::FileRecord;
+use crate::metadata::journal::{Action, Evidence, Intended, NewStep, RecordChange, Settlement, StepState};
+use crate::providers::{EntryKind, Key, Provider, ProviderError};
+
+/// What to delete, each id once.
+#[derive(Debug)]
+pub struct DeleteRequest {
+    pub records: Vec<FileRecord>,
+    /// For good, past the trash.
+    pub purge: bool,
+    /// Objects worked on at once.
+    pub concurrency: usize,
+}
+
+/// A record whose object was seen, or seen to be missing.
+#[derive(Debug)]
+struct Target {
+    record: FileRecord,
+    provider: Arc<Provider>,
+    key: Key,
+    evidence: Option<Evidence>,
+}
+
+/// What would be done to one file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Planned {
+    Object,
+    /// Its object is gone already: only the record goes.
+    RecordAlone,
+}
+
+/// How acting on one step ended.
+enum Acted {
+    Done,
+    /// Everything is as it was before.
+    Kept(ItemError),
+    /// Nobody knows; the next run finds out.
+    Open(ItemError),
+}
+
+/// What [`delete`] would do to each record, with nothing written.
+pub async fn plan(sites: &Sites, request: &DeleteRequest) -> Vec<(FileRecord, Result<Planned, ItemError>)> {
+    let looks = stream::iter(request.records.iter().cloned()).map(async |record| {
+        let planned = look(sites, record.clone())
+            .await
+            .map(|target| match target.evidence {
+                Some(_) => Planned::Object,
+                None => Planned::RecordAlone,
+            });
+        (record, planned)
+    });
+    looks.buffered(request.concurrency.max(1)).collect().await
+}
+
+/// Deletes batch by batch, until the end or until the operator stops it.
+///
+/// # Errors
+/// Where the journal cannot be written; what was written down by then is finished by the next run.
+///
+/// # Cancellation
+/// Safe in the same way.
+pub async fn delete(
+    run: &RunHandle,
+    sites: &Sites,
+    request: &DeleteRequest,
+    (progress, interrupt): (&dyn Progress, &Interrupt),
+) -> Result<Changes, JournalError> {
+    let mut changes = Changes::default();
+    progress.start("Deleting", Some(request.records.len() as u64));
+    for (at, batch) in request.records.chunks(BATCH).enumerate() {
+        if interrupt.is_requested() {
+            changes.interrupted = true;
+            break;
+        }
+        delete_batch(run, sites, (request, batch), &mut changes).await?;
+        progress.advance((at * BATCH + batch.len()) as u64, &run.id());
+    }
+    progress.finish();
+    Ok(changes)
+}
+
+async fn delete_batch(
+    run: &RunHandle,
+    sites: &Sites,
+    (request, batch): (&DeleteRequest, &[FileRecord]),
+    changes: &mut Changes,
+) -> Result<(), JournalError> {
+    let looks = stream::iter(batch.iter().cloned()).map(|record| look(sites, record));
+    let looks: Vec<_> = looks.buffered(request.concurrency.max(1)).collect().await;
+    let mut targets = Vec::with_capacity(batch.len());
+    for looked in looks {
+        let step = looked.and_then(|target| Ok((step(run.id(), &target, request.purge)?, target)));
+        match step {
+            Ok(pair) => targets.push(pair),
+            Err(error) => changes.fail(error),
+        }
+    }
+    let steps = targets.iter().map(|(step, _)| step.clone()).collect();
+    let intended = run.intend(steps).await?;
+    reach("delete.after-intend");
+    let mut written = Vec::with_capacity(targets.len());
+    for (answer, pair) in intended.into_iter().zip(targets) {
+        match answer {
+            Intended::Written(number) => written.push((number, pair.0, pair.1)),
+            Intended::Conflict => changes.fail(failed(
+                &pair.1.record.id,
+                "STORAGE_ERROR",
+                "its record was changed or deleted meanwhile; nothing was done",
+            )),
+        }
+    }
+    let acted = act_all(&written, request.concurrency).await;
+    reach("delete.after-act");
+    settle(run, written, acted, changes).await?;
+    reach("delete.after-settle");
+    Ok(())
+}
+
+async fn look(sites: &Sites, record: FileRecord) -> Result<Target, ItemError> {
+    let (provider, key) = sites.of_record(&record)?;
+    let found = provider
+        .head(&key)
+        .await
+        .map_err(|error| failed_by(&record.id, &error))?;
+    if found
+        .as_ref()
+        .is_some_and(|found| found.kind != EntryKind::Object)
+    {
+        let reason = format!("what stands at {key} is no file; its record is kept");
+        return Err(failed(&record.id, "STORAGE_ERROR", &reason));
+    }
+    Ok(Target {
+        record,
+        provider,
+        key,
+        evidence: found.as_ref().map(evidence_of),
+    })
+}
+
+fn step(run_id: &str, target: &Target, for_good: bool) -> Result<NewStep, ItemError> {
+    let refused = |error: ProviderError| failed_by(&target.record.id, &error);
+    let text = |key: &Key| key.as_str().map(str::to_owned);
+    let (action, to_key) = match (&target.evidence, for_good) {
+        (None, _) => (Action::Record, None),
+        (Some(_), true) => (Action::Purge, None),
+        (Some(_), false) => {
+            let trashed = trash_key(&target.provider, run_id, &target.key).map_err(refused)?;
+            (Action::Trash, text(&trashed))
+        }
+    };
+    Ok(NewStep {
+        action,
+        provider: target.provider.name.clone(),
+        key: text(&target.key).filter(|_| action != Action::Record),
+        to_key,
+        evidence: target.evidence.clone(),
+        file_id: Some(target.record.id.clone()),
+        before: Some(target.record.clone()),
+        after: None,
+        change: Some(RecordChange::Remove {
+            expected: Box::new(target.record.clone()),
+        }),
+        undoes: None,
+    })
+}
+
+type Written = (u64, NewStep, Target);
+
+/// Purges go in bulk by provider, everything else one by one.
+async fn act_all(written: &[Written], concurrency: usize) -> Vec<Acted> {
+    if written
+        .iter()
+        .any(|(_, step, target)| step.action == Action::Purge && target.provider.type_name != "local")
+    {
+        return purge_in_bulk(written).await;
+    }
+    let acts = stream::iter(written).map(act);
+    acts.buffered(concurrency.max(1)).collect().await
+}
+
+async fn act((_, step, target): &Written) -> Acted {
+    let evidence = target.evidence.as_ref();
+    let to_key = step.to_key.as_deref().map(Key::from);
+    let outcome = match (step.action, evidence, to_key) {
+        (Action::Trash, Some(evidence), Some(to)) => {
+            move_object(&target.provider, &target.key, &to, evidence).await
+        }
+        (Action::Purge, Some(evidence), _) => {
+            let purged = purge(&target.provider, &target.key, evidence).await;
+            purged.map(|outcome| match outcome {
+                PurgeOutcome::Changed => MoveOutcome::Changed,
+                PurgeOutcome::Purged | PurgeOutcome::AlreadyGone => MoveOutcome::Moved,
+            })
+        }
+        _ => Ok(MoveOutcome::Moved),
+    };
+    reach("delete.after-move");
+    let id = &target.record.id;
+    match outcome {
+        // What is missing now was deleted by somebody else after the look.
+        Ok(MoveOutcome::Moved | MoveOutcome::AlreadyThere | MoveOutcome::Missing) => Acted::Done,
+        Ok(MoveOutcome::Changed) => Acted::Kept(failed(
+            id,
+            "STORAGE_ERROR",
+            "its object was replaced meanwhile; nothing was done",
+        )),
+        Ok(MoveOutcome::TargetTaken) => Acted::Kept(failed(
+            id,
+            "STORAGE_ERROR",
+            "its place in the trash is taken; nothing was done",
+        )),
+        Err(error) => after_error(target, &error).await,
+    }
+}
+
+/// After a clear refusal a look says whether everything is as before; in all other cases nobody knows yet.
+async fn after_error(target: &Target, error: &ProviderError) -> Acted {
+    let reason = failed_by(&target.record.id, error);
+    if !is_uncertain(error)
+        && let (Ok(Some(found)), Some(evidence)) = (target.provider.head(&target.key).await, &target.evidence)
+        && still_holds(evidence, &found)
+    {
+        return Acted::Kept(reason);
+    }
+    Acted::Open(failed(
+        &reason.file,
+        &reason.error_code,
+        &format!(
+            "{}; the next run that changes something brings this to its end",
+            reason.error
+        ),
+    ))
+}
+
+/// Objects that were looked at just now, each answered for by itself.
+async fn purge_in_bulk(written: &[Written]) -> Vec<Acted> {
+    let mut acted: Vec<Acted> = written.iter().map(|_| Acted::Done).collect();
+    let mut providers: Vec<&Arc<Provider>> = Vec::new();
+    for (_, _, target) in written {
+        if !providers.iter().any(|known| known.name == target.provider.name) {
+            providers.push(&target.provider);
+        }
+    }
+    for provider in providers {
+        let (places, keys): (Vec<usize>, Vec<Key>) = written
+            .iter()
+            .enumerate()
+            .filter(|(_, (_, step, target))| {
+                step.action == Action::Purge && target.provider.name == provider.name
+            })
+            .map(|(at, (_, _, target))| (at, target.key.clone()))
+            .unzip();
+        let answers = purge_all(provider, &keys).await;
+        for (at, answer) in places.into_iter().zip(answers) {
+            if let Err(error) = answer {
+                acted[at] = after_error(&written[at].2, &error).await;
+            }
+        }
+    }
+    acted
+}
+
+async fn settle(
+    run: &RunHandle,
+    written: Vec<Written>,
+    acted: Vec<Acted>,
+    changes: &mut Changes,
+) -> Result<(), JournalError> {
+    let settlement = |((number, _, target), acted): (&Written, &Acted)| match acted {
+        Acted::Done => Some(Settlement {
+            number: *number,
+            state: StepState::Settled,
+            error: None,
+            change: None,
+        }),
+        Acted::Kept(error) => Some(Settlement {
+            number: *number,
+            state: StepState::Failed,
+            error: Some(error.error.clone()),
+            change: Some(RecordChange::Insert {
+                record: Box::new(target.record.clone()),
+            }),
+        }),
+        Acted::Open(_) => None,
+    };
+    let settlements = written.iter().zip(&acted).filter_map(settlement).collect();
+    let mut made = run.settle(settlements).await?.into_iter();
+    for ((_, step, target), acted) in written.into_iter().zip(acted) {
+        let settled = matches!(acted, Acted::Open(_)) || made.next().unwrap_or(false);
+        match acted {
+            Acted::Done if settled => {
+                let bytes = target.evidence.as_ref().map_or(0, |evidence| evidence.size);
+                changes.succeed(item(&target.record, &step), bytes);
+            }
+            Acted::Done => changes.fail(failed(
+                &target.record.id,
+                "STORAGE_ERROR",
+                "another run took this over and finished it",
+            )),
+            Acted::Kept(error) | Acted::Open(error) => changes.fail(error),
+        }
+    }
+    Ok(())
+}
+
+/// The record, and where it is now.
+fn item(record: &FileRecord, step: &NewStep) -> serde_json::Value {
+    let mut item = serde_json::to_value(record).unwrap_or_default();
+    item["provider"] = step.provider.as_str().into();
+    item["trashKey"] = step.to_key.as_deref().into();
+    item["objectMissing"] = (step.action == Action::Record).into();
+    item
+}
