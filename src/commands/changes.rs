@@ -64,12 +64,22 @@ pub fn counts(changes: &Changes) -> Value {
     })
 }
 
-/// The answer, with the exit code that it deserves.
+/// The answer of a dry run.
+pub fn planned(words: Words, changes: Changes) -> Outcome {
+    answer(words, (None, true), changes)
+}
+
+/// The answer, with the exit code that it deserves; without a run where there was nothing to be done.
 pub fn conclude(words: Words, run_id: Option<&str>, changes: Changes) -> Outcome {
+    answer(words, (run_id, false), changes)
+}
+
+fn answer(words: Words, (run_id, dry_run): (Option<&str>, bool), changes: Changes) -> Outcome {
     let failure = failure(words, &changes);
     let view = ChangesView {
         words,
         run_id: run_id.map(str::to_owned),
+        dry_run,
         changes,
     };
     match failure {
@@ -118,10 +128,11 @@ fn failure(words: Words, changes: &Changes) -> Option<Failure> {
     Some(Failure::new(exit, Code::BatchOperation, message).detail("errorSummary", summary))
 }
 
-/// `run_id` is `None` for a dry run.
 struct ChangesView {
     words: Words,
+    /// `None` where nothing was written down.
     run_id: Option<String>,
+    dry_run: bool,
     changes: Changes,
 }
 
@@ -131,10 +142,10 @@ impl View for ChangesView {
     }
 
     fn message(&self) -> String {
-        let done = if self.run_id.is_some() {
-            self.words.done
-        } else {
+        let done = if self.dry_run {
             self.words.planned
+        } else {
+            self.words.done
         };
         let count = self.changes.successful.len();
         let files = if count == 1 { "file" } else { "files" };
@@ -174,7 +185,7 @@ impl View for ChangesView {
     fn summary(&self) -> Value {
         json!({
             "runId": self.run_id,
-            "dryRun": self.run_id.is_none(),
+            "dryRun": self.dry_run,
             "total": self.changes.successful.len() + self.changes.failed.len(),
             "successfulCount": self.changes.successful.len(),
             "failedCount": self.changes.failed.len(),

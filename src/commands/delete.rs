@@ -7,7 +7,7 @@ use clap::Args;
 use serde_json::json;
 
 use super::ask;
-use super::changes::{Words, conclude, counts, preview, sites, status};
+use super::changes::{Words, conclude, counts, planned, preview, sites, status};
 use crate::Context;
 use crate::engine::changes::{Changes, failed};
 use crate::engine::cleanup::ItemError;
@@ -81,9 +81,9 @@ pub fn run(context: &Context, args: &DeleteArgs) -> Result<Outcome, Failure> {
             concurrency,
         };
         let Some(journal) = journal else {
-            let mut changes = planned(delete::plan(&sites, &request).await);
+            let mut changes = of_plan(delete::plan(&sites, &request).await);
             changes.fail_all(unknown);
-            return Ok(conclude(WORDS, None, changes));
+            return Ok(planned(WORDS, changes));
         };
         if request.records.is_empty() {
             let mut changes = Changes::default();
@@ -112,7 +112,7 @@ fn named(records: &[FileRecord]) -> Vec<(String, u64)> {
     records.iter().map(named).collect()
 }
 
-fn planned(plan: Vec<(FileRecord, Result<Planned, ItemError>)>) -> Changes {
+fn of_plan(plan: Vec<(FileRecord, Result<Planned, ItemError>)>) -> Changes {
     let mut changes = Changes::default();
     for (record, planned) in plan {
         match planned {

@@ -7,7 +7,7 @@ use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
 
 use super::ask;
-use super::changes::{Words, conclude, counts, preview, sites, status};
+use super::changes::{Words, conclude, counts, planned, preview, sites, status};
 use super::undo::{label, plan, put_back};
 use crate::Context;
 use crate::config::parse_duration;
@@ -162,8 +162,11 @@ fn empty(context: &Context, older_than: Option<&str>, dry_run: bool) -> Result<O
         }
         let mut steps = trashed(&*context.history()?).await?;
         steps.retain(|step| step.changed_at <= before);
-        if dry_run || steps.is_empty() {
-            return Ok(conclude(EMPTY, None, planned(&sites, &steps)));
+        if dry_run {
+            return Ok(planned(EMPTY, of_plan(&sites, &steps)));
+        }
+        if steps.is_empty() {
+            return Ok(conclude(EMPTY, None, Changes::default()));
         }
         let items: Vec<(String, u64)> = steps.iter().map(|step| (label(step), size_of(step))).collect();
         ask::confirm(context, &preview(&items), QUESTION)?;
@@ -175,7 +178,7 @@ fn empty(context: &Context, older_than: Option<&str>, dry_run: bool) -> Result<O
     })
 }
 
-fn planned(sites: &crate::engine::changes::Sites, steps: &[Step]) -> Changes {
+fn of_plan(sites: &crate::engine::changes::Sites, steps: &[Step]) -> Changes {
     let mut changes = Changes::default();
     for step in steps {
         match sites.named(&step.provider, &undo::name_of(step)) {

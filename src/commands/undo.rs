@@ -4,7 +4,7 @@ use clap::Args;
 use serde_json::json;
 
 use super::ask;
-use super::changes::{Words, conclude, counts, preview, sites, status};
+use super::changes::{Words, conclude, counts, planned, preview, sites, status};
 use crate::Context;
 use crate::engine::changes::Changes;
 use crate::engine::journal::recover;
@@ -70,7 +70,7 @@ async fn steps_of(history: &dyn JournalReader, run: &str) -> Result<Vec<Step>, F
 pub(super) async fn plan(context: &Context, words: Words, steps: Vec<Step>) -> Result<Outcome, Failure> {
     let (sites, request) = (sites(context)?, request(context, steps)?);
     let changes = undo::plan(&*context.metadata()?, &sites, &request).await?;
-    Ok(conclude(words, None, changes))
+    Ok(planned(words, changes))
 }
 
 /// Asks, and puts back as a run of its own. Where nothing is left to put back, nothing is written.

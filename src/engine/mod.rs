@@ -3,8 +3,8 @@
 
 pub mod changes;
 pub mod cleanup;
-pub mod download;
 pub mod delete;
+pub mod download;
 pub mod info;
 mod interrupt;
 pub mod journal;
@@ -12,8 +12,8 @@ pub mod list;
 pub mod marker;
 pub mod objects;
 pub mod runs;
-pub mod upload;
 pub mod undo;
+pub mod upload;
 pub mod usage;
 
 use chrono::{DateTime, Utc};

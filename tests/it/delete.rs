@@ -353,6 +353,59 @@ fn two_processes_that_delete_the_same_files_delete_each_once() {
     assert_eq!(state(&town), before);
 }
 
+/// Runs on a terminal, where somebody answers the question with a key.
+fn answered(town: &Deployment, key: &str, args: &[&str]) -> (Option<i32>, String) {
+    let civic = town.process();
+    let mut python = std::process::Command::new("python3");
+    python
+        .env_clear()
+        .envs(civic.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    python
+        .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/answer.py"))
+        .arg(key);
+    let output = python
+        .arg(civic.get_program())
+        .args(args)
+        .current_dir(town.env().root())
+        .output()
+        .unwrap();
+    (
+        output.status.code(),
+        String::from_utf8_lossy(&output.stdout).into_owned(),
+    )
+}
+
+#[test]
+fn on_a_terminal_it_shows_what_goes_and_asks() {
+    let town = deployment(1);
+    let before = state(&town);
+    let (code, shown) = answered(&town, "n", &["storage:delete", &uuid(1)]);
+    assert_eq!(code, Some(1), "{shown}");
+    assert!(
+        shown.contains("file 1.txt") && shown.contains("Delete these?"),
+        "{shown}"
+    );
+    assert_eq!(state(&town), before);
+    let (code, shown) = answered(&town, "y", &["storage:delete", "--purge", &uuid(1)]);
+    assert_eq!(code, Some(0), "{shown}");
+    assert!(shown.contains("for good"), "{shown}");
+    assert!(rows(town.db()).is_empty());
+}
+
+#[test]
+fn what_was_edited_since_it_was_put_back_stays_edited() {
+    let town = deployment(1);
+    let run = run_id(&town.civic(&["storage:delete", "--yes", "--json", &uuid(1)]));
+    town.civic(&["storage:undo", "--yes", &run]);
+    town.db()
+        .execute("UPDATE storage_files SET description = 'new'", [])
+        .unwrap();
+    let edited = state(&town);
+    let again = town.civic(&["storage:undo", "--yes", "--json", &run]);
+    assert_eq!(again.code, 0, "{again:?}");
+    assert_eq!(state(&town), edited);
+}
+
 /// Runs until the failpoint kills it.
 fn killed(town: &Deployment, failpoint: &str, args: &[&str]) {
     let mut process = town.process();
