@@ -116,7 +116,7 @@ async fn decide(
     let (cleanup, end) = prepared.apply(desk, interrupt).await?;
     let failure = match end {
         End::Interrupted => Some(Failure::interrupted().hint("run the command again to go on")),
-        End::Failed(error) => Some(error.into()),
+        End::Failed(error) => Some(stopped(error.into(), &cleanup)),
         End::Whole => failed_items(&cleanup),
     };
     Ok((cleanup, failure))
@@ -157,6 +157,23 @@ fn refused(refusal: &Refusal) -> Failure {
     failure.hint(format!("if this is as it should be, add {}", flags.join(" ")))
 }
 
+/// Changes that were made and settled.
+fn done(cleanup: &Cleanup) -> u64 {
+    let report = &cleanup.report;
+    report.cleaned.objects + report.cleaned.records + report.repaired.unwrap_or(0)
+}
+
+/// The run was stopped by an error: its exit code says whether anything was done before.
+fn stopped(mut failure: Failure, cleanup: &Cleanup) -> Failure {
+    failure.exit = match failure.exit {
+        _ if done(cleanup) > 0 => Exit::Partial,
+        Exit::Unavailable => Exit::Unavailable,
+        // 7 and the like say that nothing was begun.
+        _ => Exit::Failed,
+    };
+    failure
+}
+
 /// Some items failed, or all did and for which reason.
 fn failed_items(cleanup: &Cleanup) -> Option<Failure> {
     let summary = &cleanup.report.error_summary;
@@ -164,14 +181,11 @@ fn failed_items(cleanup: &Cleanup) -> Option<Failure> {
     if errors == 0 {
         return None;
     }
-    let done = cleanup.report.cleaned.objects
-        + cleanup.report.cleaned.records
-        + cleanup.report.repaired.unwrap_or(0);
     let unavailable = summary
         .by_type
         .keys()
         .all(|code| code == "STORAGE_PROVIDER_UNAVAILABLE");
-    let exit = match done {
+    let exit = match done(cleanup) {
         0 if unavailable => Exit::Unavailable,
         0 => Exit::Failed,
         _ => Exit::Partial,
