@@ -17,6 +17,7 @@ mod delete;
 mod download;
 mod edge;
 mod harness;
+mod kills;
 mod metadata;
 mod providers;
 mod questions;

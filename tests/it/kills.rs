@@ -1,0 +1,182 @@
+//! Random kills over everything that changes something, judged from outside by files and rows: no acknowledged file is
+//! lost, no record is without bytes, and after one more run nothing is left behind.
+
+use std::fs;
+use std::io::Read;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::common::deployment::{Deployment, days, key};
+
+/// Knuth's MMIX generator; the high bits are the good ones.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, end: u64) -> u64 {
+        let next = self.0.wrapping_mul(6_364_136_223_846_793_005);
+        self.0 = next.wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) % end
+    }
+}
+
+/// What the world outside knows: files that were acknowledged, and what they hold.
+#[derive(Default)]
+struct Known {
+    /// Id and size.
+    acknowledged: Vec<(String, u64)>,
+}
+
+/// Starts a command, kills it at a random moment, and gives back what it had printed by then.
+fn killed(command: &mut Command, random: &mut Random) -> String {
+    let mut child = command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    std::thread::sleep(Duration::from_micros(random.below(120_000)));
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let mut said = String::new();
+    child.stdout.take().unwrap().read_to_string(&mut said).unwrap();
+    said
+}
+
+fn upload(deployment: &Deployment, random: &mut Random, round: u64) -> Vec<(String, u64)> {
+    let batch = deployment.env().tmp().join(format!("batch-{round}"));
+    fs::create_dir_all(&batch).unwrap();
+    for n in 0..8 {
+        fs::write(batch.join(format!("{round}-{n}.txt")), vec![b'u'; 100 + n]).unwrap();
+    }
+    let mut command = deployment.process();
+    command
+        .args([
+            "storage:upload",
+            "--folder",
+            "permits",
+            "--recursive",
+            "--output",
+            "ndjson",
+        ])
+        .arg(&batch);
+    let said = killed(&mut command, random);
+    // A line that was cut off by the kill acknowledges nothing.
+    let whole = said.split_inclusive('\n').filter(|line| line.ends_with('\n'));
+    let files = whole.filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    files
+        .filter(|line| line["type"] == "item" && line["success"] == true)
+        .map(|line| {
+            let file = &line["file"];
+            (
+                file["id"].as_str().unwrap().to_owned(),
+                file["size"].as_u64().unwrap(),
+            )
+        })
+        .collect()
+}
+
+fn cleanup(deployment: &Deployment, random: &mut Random, round: u64) {
+    let n = 1000 + u32::try_from(round).unwrap();
+    deployment.file(&key("public", n), 10, days(30));
+    deployment.local_record(5000 + n, &key("public", 5000 + n));
+    let mut command = deployment.process();
+    command.args([
+        "storage:cleanup",
+        "--apply",
+        "--yes",
+        "--min-age",
+        "0",
+        "--max-delete",
+        "100000",
+    ]);
+    killed(&mut command, random);
+}
+
+/// Deletes one file; whether it went is not known, since the command is killed.
+fn delete(deployment: &Deployment, random: &mut Random, known: &mut Known) {
+    if known.acknowledged.is_empty() {
+        return;
+    }
+    let at = usize::try_from(random.below(known.acknowledged.len() as u64)).unwrap();
+    let (id, _) = known.acknowledged.swap_remove(at);
+    let mut command = deployment.process();
+    command.args(["storage:delete", &id, "--yes"]);
+    killed(&mut command, random);
+}
+
+/// Takes back some run that took something away.
+fn undo(deployment: &Deployment, random: &mut Random) {
+    let sql = "SELECT id FROM civic_storage_runs WHERE operation IN ('storage:delete', 'storage:cleanup') \
+               AND status <> 'running' ORDER BY id";
+    let Ok(mut statement) = deployment.db().prepare(sql) else {
+        return;
+    };
+    let runs: Vec<String> = statement
+        .query_map([], |row| row.get(0))
+        .unwrap()
+        .map(Result::unwrap)
+        .collect();
+    if runs.is_empty() {
+        return;
+    }
+    let run = &runs[usize::try_from(random.below(runs.len() as u64)).unwrap()];
+    let mut command = deployment.process();
+    command.args(["storage:undo", run, "--yes"]);
+    killed(&mut command, random);
+}
+
+impl Known {
+    #[track_caller]
+    fn is_kept(&self, deployment: &Deployment) {
+        for (id, size) in &self.acknowledged {
+            let sql = "SELECT provider_path, size FROM storage_files WHERE id = ?1";
+            let row: (String, u64) = deployment
+                .db()
+                .query_row(sql, [id], |row| {
+                    Ok((row.get(0)?, row.get::<_, i64>(1)?.unsigned_abs()))
+                })
+                .unwrap_or_else(|error| panic!("the record of {id} is lost: {error}"));
+            let bytes = fs::metadata(&row.0).unwrap_or_else(|error| panic!("{} is lost: {error}", row.0));
+            assert_eq!((bytes.len(), row.1), (*size, *size), "{id}");
+        }
+    }
+}
+
+#[test]
+fn whatever_is_killed_at_random_loses_nothing_acknowledged_and_leaves_nothing_behind() {
+    let kills: u64 = std::env::var("CIVIC_TEST_KILLS").map_or(30, |n| n.parse().unwrap());
+    let seed = std::env::var("CIVIC_TEST_SEED").map_or(0x5eed, |n| n.parse().unwrap());
+    let deployment = Deployment::new();
+    deployment.old_file(&key("public", 1));
+    deployment.local_record(1, &key("public", 1));
+    let (mut random, mut known) = (Random(seed), Known::default());
+    for round in 0..kills {
+        match random.below(4) {
+            0 => known.acknowledged.extend(upload(&deployment, &mut random, round)),
+            1 => cleanup(&deployment, &mut random, round),
+            2 => delete(&deployment, &mut random, &mut known),
+            _ => undo(&deployment, &mut random),
+        }
+        known.is_kept(&deployment);
+    }
+    assert!(
+        !known.acknowledged.is_empty(),
+        "no upload came far enough to be judged"
+    );
+    let last = deployment.cleanup(&["--apply", "--yes", "--min-age", "0", "--max-delete", "100000"]);
+    assert_eq!(last.code, 0, "{}\n{}", last.stdout, last.stderr);
+    known.is_kept(&deployment);
+    let look = deployment.cleanup(&["--min-age", "0"]);
+    let left = [
+        "orphanedObjects",
+        "orphanedRecords",
+        "mismatches",
+        "inFlight",
+        "sidecarsWithoutObject",
+        "foreign",
+    ]
+    .map(|count| look.count(count));
+    assert_eq!(left, [0; 6], "{}", look.stdout);
+}
