@@ -60,6 +60,10 @@ run civic storage:cleanup --dry-run --min-age 0 --fail-on-findings --silent
 step "Why one of them is what it is"
 run civic storage:cleanup --dry-run --min-age 0 --explain permits/scan_5f0c3a52-3c6b-4d0e-9a55-1d3c1f6f2b11.pdf
 
+step "Into the trash with what belongs to nobody, and back again"
+run civic storage:cleanup --apply --yes --min-age 0
+run civic storage:undo "$(basename storage/.trash/*)" --yes
+
 step "A folder that holds files is not removed"
 run civic storage:folder:remove permits
 

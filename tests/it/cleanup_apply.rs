@@ -611,6 +611,50 @@ fn an_interrupt_ends_the_run_cleanly_and_the_next_one_goes_on() {
     no_orphan_is_left(&deployment);
 }
 
+/// Every row, column by column.
+fn whole_rows(deployment: &Deployment) -> Vec<String> {
+    let mut statement = deployment
+        .db()
+        .prepare("SELECT * FROM storage_files ORDER BY id")
+        .unwrap();
+    let rows = statement.query_map([], |row| {
+        let columns: Result<Vec<_>, _> = (0..12)
+            .map(|at| row.get::<_, rusqlite::types::Value>(at))
+            .collect();
+        Ok(format!("{:?}", columns?))
+    });
+    rows.unwrap().map(Result::unwrap).collect()
+}
+
+#[test]
+fn undo_brings_back_rows_and_bytes_and_undoing_twice_does_nothing() {
+    let deployment = drifted();
+    deployment.file(&key("permits", 1), 7, days(30));
+    let (rows, files) = (
+        whole_rows(&deployment),
+        crate::common::Tree::of(&deployment.storage().join("permits")),
+    );
+    let run = apply(&deployment, &["--repair", "sizes"]);
+    assert_eq!(run.json()["data"]["repaired"], 1, "{}", run.stdout);
+    assert_ne!(whole_rows(&deployment), rows);
+    let id = run.json()["data"]["runId"].as_str().unwrap().to_owned();
+    let undone = deployment.civic(&["storage:undo", &id, "--yes"]);
+    assert_eq!(undone.code, 0, "{}\n{}", undone.stdout, undone.stderr);
+    assert_eq!(whole_rows(&deployment), rows);
+    let now = crate::common::Tree::of(&deployment.storage().join("permits"));
+    // The directory itself has been written to; its files are as they were, to the nanosecond.
+    let changed: Vec<_> = files
+        .changes(&now)
+        .into_iter()
+        .filter(|path| path != Path::new(""))
+        .collect();
+    assert_eq!(changed, Vec::<PathBuf>::new());
+    assert_eq!(trash(&deployment), Vec::<String>::new());
+    let again = deployment.civic(&["storage:undo", &id, "--yes"]);
+    assert!(again.code <= 1, "{}", again.stdout);
+    assert_eq!(whole_rows(&deployment), rows);
+}
+
 /// Kills at random moments, as many as `CIVIC_TEST_KILLS` says.
 #[test]
 fn killed_at_random_again_and_again_nothing_is_lost_and_one_run_ends_it() {

@@ -253,7 +253,8 @@ impl View for CleanupView {
         }
         out.line("")?;
         self.others(out)?;
-        out.line(&format!("{}.", self.message()))
+        out.line(&format!("{}.", self.message()))?;
+        self.way_back(out)
     }
 }
 
@@ -301,6 +302,16 @@ impl CleanupView {
                 vec![e.file.clone(), e.error.clone()]
             }),
         }
+    }
+
+    /// How what was done is undone.
+    fn way_back(&self, out: &mut Human<'_>) -> io::Result<()> {
+        let report = self.report();
+        let undoable = report.cleaned.records + report.repaired.unwrap_or(0);
+        if undoable > 0 || report.cleaned.objects > 0 && !self.purged {
+            out.line(&format!("civic storage:undo {} takes it back.", report.run_id))?;
+        }
+        Ok(())
     }
 
     /// What was seen beside the findings, so that nothing under the root goes unmentioned.
