@@ -44,7 +44,8 @@ fn killed(command: &mut Command, random: &mut Random) -> String {
     said
 }
 
-fn upload(deployment: &Deployment, random: &mut Random, round: u64) -> Vec<(String, u64)> {
+/// Uploads eight files, to the end or to a kill, and gives those that were acknowledged.
+fn upload(deployment: &Deployment, random: Option<&mut Random>, round: u64) -> Vec<(String, u64)> {
     let batch = deployment.env().tmp().join(format!("batch-{round}"));
     fs::create_dir_all(&batch).unwrap();
     for n in 0..8 {
@@ -61,7 +62,10 @@ fn upload(deployment: &Deployment, random: &mut Random, round: u64) -> Vec<(Stri
             "ndjson",
         ])
         .arg(&batch);
-    let said = killed(&mut command, random);
+    let said = match random {
+        Some(random) => killed(&mut command, random),
+        None => String::from_utf8(command.output().unwrap().stdout).unwrap(),
+    };
     // A line that was cut off by the kill acknowledges nothing.
     let whole = said.split_inclusive('\n').filter(|line| line.ends_with('\n'));
     let files = whole.filter_map(|line| serde_json::from_str::<Value>(line).ok());
@@ -152,19 +156,20 @@ fn whatever_is_killed_at_random_loses_nothing_acknowledged_and_leaves_nothing_be
     deployment.old_file(&key("public", 1));
     deployment.local_record(1, &key("public", 1));
     let (mut random, mut known) = (Random(seed), Known::default());
+    // On a busy machine no upload may come far before its kill: these are there to be lost in any case.
+    known.acknowledged.extend(upload(&deployment, None, kills));
+    assert_eq!(known.acknowledged.len(), 8);
     for round in 0..kills {
         match random.below(4) {
-            0 => known.acknowledged.extend(upload(&deployment, &mut random, round)),
+            0 => known
+                .acknowledged
+                .extend(upload(&deployment, Some(&mut random), round)),
             1 => cleanup(&deployment, &mut random, round),
             2 => delete(&deployment, &mut random, &mut known),
             _ => undo(&deployment, &mut random),
         }
         known.is_kept(&deployment);
     }
-    assert!(
-        !known.acknowledged.is_empty(),
-        "no upload came far enough to be judged"
-    );
     let last = deployment.cleanup(&["--apply", "--yes", "--min-age", "0", "--max-delete", "100000"]);
     assert_eq!(last.code, 0, "{}\n{}", last.stdout, last.stderr);
     known.is_kept(&deployment);
