@@ -446,13 +446,11 @@ fn a_rerun_with_skip_existing_stores_nothing_twice() {
     ];
     let first = upload(env, &args);
     assert_eq!(first.json()["data"]["successfulCount"], 2);
-    let id = first.json()["data"]["successful"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .find(|item| item["originalName"] == "same.txt")
-        .unwrap()["id"]
-        .clone();
+    let stored = first.json()["data"]["successful"].clone();
+    // Uploads run side by side: the order of the answer is not that of the arguments.
+    let same_stored = |item: &&Value| item["originalName"] == "same.txt";
+    let kept = stored.as_array().unwrap().iter().find(same_stored).unwrap();
+    let id = kept["id"].clone();
 
     fs::write(&changed, "new!").unwrap();
     let again = upload(env, &args).json()["data"].clone();
@@ -479,11 +477,7 @@ fn a_rerun_with_skip_existing_stores_nothing_twice() {
         2,
         "read back where no checksum is known"
     );
-    let object = first.json()["data"]["successful"][0]["providerPath"]
-        .as_str()
-        .unwrap()
-        .to_owned();
-    fs::remove_file(object).unwrap();
+    fs::remove_file(kept["providerPath"].as_str().unwrap()).unwrap();
     let healed = upload(env, &args).json()["data"].clone();
     assert_eq!(
         healed["successfulCount"], 1,
