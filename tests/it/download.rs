@@ -194,7 +194,7 @@ fn a_dash_is_standard_output_and_nothing_else_is_on_it() {
 fn a_reader_that_has_seen_enough_is_no_failure_and_a_full_disk_is() {
     let env = TestEnv::fixture();
     let shell = |script: &str| {
-        let civic = assert_cmd::cargo::cargo_bin!("civic").display().to_string();
+        let civic = format!("'{}'", assert_cmd::cargo::cargo_bin!("civic").display());
         let mut process = std::process::Command::new("bash");
         let ours = env.process();
         process.env_clear();
