@@ -10,7 +10,9 @@ mod key;
 mod listing;
 mod local;
 mod mapping;
+mod paged;
 mod s3;
+mod wire;
 
 use std::sync::Arc;
 

@@ -2,15 +2,17 @@
 
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
-use futures::TryStreamExt;
+use async_trait::async_trait;
 use http::{HeaderMap, Method, StatusCode};
 use object_store::aws::{AwsAuthorizer, AwsCredentialProvider};
-use object_store::client::{HttpClient, HttpRequest, HttpRequestBody, HttpResponseBody};
+use object_store::client::{HttpClient, HttpRequest, HttpRequestBody};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
 
-use super::failure::{Context, chain};
+use super::failure::Place;
+use super::page;
 use crate::providers::ProviderError;
+use crate::providers::paged::{Page, PageQuery, PageSource};
+use crate::providers::wire::{Answer, Context, chain, exchange, within};
 
 /// What SigV4 leaves as it is in a query; source: AWS Signature Version 4, "Create a canonical request".
 const QUERY: &AsciiSet = &NON_ALPHANUMERIC
@@ -20,8 +22,6 @@ const QUERY: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'~');
 /// The same in a path, where `/` stays too.
 const PATH: &AsciiSet = &QUERY.remove(b'/');
-/// A page holds 1,000 keys of 1,024 bytes at most; what is far beyond that is no page.
-const MAX_BODY: usize = 16 * 1024 * 1024;
 
 #[derive(Debug)]
 pub(super) struct Client {
@@ -38,31 +38,41 @@ pub(super) struct Client {
     pub(super) parallel: usize,
 }
 
-/// A whole answer.
-#[derive(Debug)]
-pub(super) struct Answer {
-    pub(super) status: StatusCode,
-    pub(super) headers: HeaderMap,
-    pub(super) body: Bytes,
-}
-
 impl Client {
-    pub(super) fn context(&self, operation: &'static str) -> Context<'_> {
-        Context {
-            provider: &self.provider,
+    /// What an answer that was not asked for means here.
+    pub(super) fn failed(&self, context: Context<'_>, answer: &Answer) -> ProviderError {
+        let place = Place {
             bucket: &self.bucket,
             region: &self.region,
-            operation,
-        }
+        };
+        place.failed(context, answer)
     }
 
     /// The bucket's URL with a query.
-    pub(super) fn query_url(&self, pairs: &[(&str, &str)]) -> String {
+    fn query_url(&self, pairs: &[(&str, &str)]) -> String {
         let query: Vec<String> = pairs
             .iter()
             .map(|(name, value)| format!("{name}={}", percent_encode(value.as_bytes(), QUERY)))
             .collect();
         format!("{}?{}", self.bucket_url, query.join("&"))
+    }
+
+    fn page_url(&self, query: &PageQuery, token: Option<&str>) -> String {
+        let max_keys = query.max_keys.map(|n| n.to_string());
+        let pairs = [
+            ("list-type", Some("2")),
+            ("encoding-type", Some("url")),
+            ("prefix", Some(query.prefix.as_str())),
+            ("delimiter", query.delimited.then_some("/")),
+            ("start-after", query.start_after.as_deref()),
+            ("max-keys", max_keys.as_deref()),
+            ("continuation-token", token),
+        ];
+        let set: Vec<(&str, &str)> = pairs
+            .iter()
+            .filter_map(|(name, value)| Some((*name, (*value)?)))
+            .collect();
+        self.query_url(&set)
     }
 
     /// The object's URL; `None` where URLs would read the key as another (`.` and `..` segments).
@@ -78,11 +88,13 @@ impl Client {
         method: Method,
         url: &str,
     ) -> Result<Answer, ProviderError> {
-        tokio::time::timeout(self.timeout, self.send_untimed(context, method, url))
-            .await
-            .unwrap_or_else(|_| {
-                Err(context.unavailable(format!("no whole answer within {} ms", self.timeout.as_millis())))
-            })
+        // On the heap, since callers within callers hold it.
+        within(
+            self.timeout,
+            context,
+            Box::pin(self.send_untimed(context, method, url)),
+        )
+        .await
     }
 
     async fn send_untimed(
@@ -97,13 +109,7 @@ impl Client {
             .parse()
             .map_err(|_| context.invalid("the request's URL is too long or malformed".into()))?;
         self.sign(context, &mut request).await?;
-        let response = self.http.execute(request).await.map_err(|e| context.broken(&e))?;
-        let (parts, body) = response.into_parts();
-        Ok(Answer {
-            status: parts.status,
-            headers: parts.headers,
-            body: read(context, body).await?,
-        })
+        exchange(&self.http, context, request).await
     }
 
     async fn sign(&self, context: Context<'_>, request: &mut HttpRequest) -> Result<(), ProviderError> {
@@ -119,14 +125,33 @@ impl Client {
     }
 }
 
-async fn read(context: Context<'_>, body: HttpResponseBody) -> Result<Bytes, ProviderError> {
-    let mut chunks = body.bytes_stream();
-    let mut whole = BytesMut::new();
-    while let Some(chunk) = chunks.try_next().await.map_err(|e| context.broken(&e))? {
-        if whole.len() + chunk.len() > MAX_BODY {
-            return Err(context.invalid(format!("the answer is longer than {MAX_BODY} bytes")));
+#[async_trait]
+impl PageSource for Client {
+    async fn page(
+        &self,
+        operation: &'static str,
+        query: &PageQuery,
+        token: Option<&str>,
+    ) -> Result<(Page, HeaderMap), ProviderError> {
+        let context = self.context(operation);
+        let answer = self
+            .send(context, Method::GET, &self.page_url(query, token))
+            .await?;
+        if answer.status != StatusCode::OK {
+            return Err(self.failed(context, &answer));
         }
-        whole.extend_from_slice(&chunk);
+        let page = page::parse(&answer.body).map_err(|reason| context.invalid(reason))?;
+        Ok((page, answer.headers))
     }
-    Ok(whole.freeze())
+
+    fn context(&self, operation: &'static str) -> Context<'_> {
+        Context {
+            provider: &self.provider,
+            operation,
+        }
+    }
+
+    fn parallel(&self) -> usize {
+        self.parallel
+    }
 }

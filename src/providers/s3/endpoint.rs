@@ -1,8 +1,7 @@
 //! Where a bucket is: its URL, in path style or virtual-hosted, checked so that nothing later can trip over it.
 
-use url::Url;
-
 use crate::config::S3Config;
+use crate::providers::wire::checked_endpoint;
 
 const DEFAULT_REGION: &str = "us-east-1";
 
@@ -35,7 +34,7 @@ pub(super) fn bucket_url(config: &S3Config) -> Result<String, String> {
         return Err(format!("`{region}` is not a region"));
     }
     match config.endpoint.as_deref().filter(|e| !e.is_empty()) {
-        Some(endpoint) => Ok(format!("{}/{bucket}", checked(endpoint)?)),
+        Some(endpoint) => Ok(format!("{}/{bucket}", checked_endpoint(endpoint)?)),
         None => aws_url(config, region),
     }
 }
@@ -57,22 +56,6 @@ fn aws_url(config: &S3Config, region: &str) -> Result<String, String> {
         (false, true) => Ok(format!("https://s3.{region}.{domain}/{bucket}")),
         (false, false) => Ok(format!("https://{bucket}.s3.{region}.{domain}")),
     }
-}
-
-/// The endpoint as it is sent to. Its own text is left out of the error where it may hold a password.
-fn checked(endpoint: &str) -> Result<String, String> {
-    let url = Url::parse(endpoint)
-        .map_err(|e| format!("the endpoint is not a URL ({e}); it looks like https://s3.example.org"))?;
-    if !url.username().is_empty() || url.password().is_some() {
-        return Err("the endpoint holds a user or password; credentials have keys of their own".into());
-    }
-    if !matches!(url.scheme(), "http" | "https") || !url.has_host() {
-        return Err(format!("the endpoint {endpoint} is neither http:// nor https://"));
-    }
-    if url.query().is_some() || url.fragment().is_some() {
-        return Err("the endpoint must end before any `?` or `#`".into());
-    }
-    Ok(url.as_str().trim_end_matches('/').to_owned())
 }
 
 #[cfg(test)]

@@ -4,74 +4,29 @@
 //! it may have: a server may repeat what was sent to it, signature included.
 
 use http::StatusCode;
-use object_store::client::{HttpError, HttpErrorKind};
 
-use super::client::Answer;
 use super::page::element;
 use crate::providers::ProviderError;
+use crate::providers::wire::{Answer, Context, tidy};
 
-/// Who asked for what, for the error's text.
+/// Where it was asked for.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Context<'a> {
-    pub(super) provider: &'a str,
+pub(super) struct Place<'a> {
     pub(super) bucket: &'a str,
     pub(super) region: &'a str,
-    pub(super) operation: &'static str,
 }
 
-impl Context<'_> {
-    pub(super) fn invalid(self, reason: String) -> ProviderError {
-        ProviderError::Invalid {
-            provider: self.provider.to_owned(),
-            operation: self.operation,
-            reason,
-        }
-    }
-
-    pub(super) fn unavailable(self, reason: String) -> ProviderError {
-        ProviderError::Unavailable {
-            provider: self.provider.to_owned(),
-            operation: self.operation,
-            reason,
-        }
-    }
-
-    fn denied(self, reason: String) -> ProviderError {
-        ProviderError::Denied {
-            provider: self.provider.to_owned(),
-            operation: self.operation,
-            reason,
-        }
-    }
-
-    pub(super) fn configuration(self, reason: String) -> ProviderError {
-        ProviderError::Configuration {
-            provider: self.provider.to_owned(),
-            reason,
-        }
-    }
-
-    /// The request never got a whole answer.
-    pub(super) fn broken(self, error: &HttpError) -> ProviderError {
-        match error.kind() {
-            HttpErrorKind::Timeout => self.unavailable(format!("timed out ({})", chain(error))),
-            _ => self.unavailable(chain(error)),
-        }
-    }
-
+impl Place<'_> {
     /// An answer that is not the one that was asked for.
     ///
     /// Source of the codes: Amazon S3 API Reference, "Error responses".
-    pub(super) fn failed(self, answer: &Answer) -> ProviderError {
+    pub(super) fn failed(self, context: Context<'_>, answer: &Answer) -> ProviderError {
         let said = Said::of(answer);
         let reason = said.to_string();
         let elsewhere = said.region.as_deref().filter(|region| *region != self.region);
         match (answer.status.as_u16(), said.code.as_str()) {
-            (404, "NoSuchBucket") => ProviderError::RootMissing {
-                provider: self.provider.to_owned(),
-                root: format!("s3://{}", self.bucket),
-            },
-            (301 | 302 | 307 | 308, _) | (_, "AuthorizationHeaderMalformed" | "PermanentRedirect") => self
+            (404, "NoSuchBucket") => context.root_missing(format!("s3://{}", self.bucket)),
+            (301 | 302 | 307 | 308, _) | (_, "AuthorizationHeaderMalformed" | "PermanentRedirect") => context
                 .configuration(format!(
                     "{reason}: the bucket {} is {}; check `region` and `endpoint`",
                     self.bucket,
@@ -81,13 +36,13 @@ impl Context<'_> {
                     )
                 )),
             (400, "InvalidBucketName") => {
-                self.configuration(format!("{reason}: `bucket` is {}", self.bucket))
+                context.configuration(format!("{reason}: `bucket` is {}", self.bucket))
             }
             (401 | 403, _) | (_, "ExpiredToken" | "InvalidToken" | "InvalidAccessKeyId") => {
-                self.denied(reason)
+                context.denied(reason)
             }
-            (408 | 429 | 500..=599, _) | (_, "RequestTimeout" | "SlowDown") => self.unavailable(reason),
-            _ => self.invalid(reason),
+            (408 | 429 | 500..=599, _) | (_, "RequestTimeout" | "SlowDown") => context.unavailable(reason),
+            _ => context.invalid(reason),
         }
     }
 }
@@ -129,25 +84,4 @@ impl std::fmt::Display for Said {
         }
         Ok(())
     }
-}
-
-/// Codes, ids and regions are short words; anything longer or odder is not one.
-fn tidy(text: &str) -> String {
-    let word = |c: &char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | ':');
-    text.chars().filter(word).take(64).collect()
-}
-
-/// An error and its causes in one line.
-pub(super) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        let cause_text = cause.to_string();
-        if !text.ends_with(&cause_text) {
-            text.push_str(": ");
-            text.push_str(&cause_text);
-        }
-        next = cause.source();
-    }
-    text
 }

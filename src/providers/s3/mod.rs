@@ -7,25 +7,22 @@
 mod client;
 mod endpoint;
 mod failure;
-mod listing;
 mod page;
-mod ranges;
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use chrono::{DateTime, Utc};
 use http::{HeaderMap, Method, StatusCode, header};
 use object_store::ObjectStore;
 use object_store::aws::AmazonS3Builder;
-use object_store::client::{ClientOptions, HttpClient, HttpConnector, ReqwestConnector};
-use object_store::{BackoffConfig, RetryConfig};
+use object_store::client::HttpClient;
 use secrecy::ExposeSecret;
 
+use super::paged::{self, PageQuery, PageSource, Pages};
+use super::wire::{self, chain, date};
 use super::{EntryKind, Key, ListRequest, Listed, Listing, Probe, ProviderError};
 use crate::config::{Global, S3Config, S3Credentials};
-use client::{Answer, Client};
-use listing::{PageQuery, Pages};
+use client::Client;
 
 /// For how long an answer of the bucket vouches that a 404 of a HEAD means the object.
 const BUCKET_SEEN_FOR: Duration = Duration::from_secs(30);
@@ -70,22 +67,20 @@ pub(super) fn connect(
         reason,
     };
     let bucket_url = endpoint::bucket_url(config).map_err(unusable)?;
-    let options = client_options(global, bucket_url.starts_with("http://"));
-    let http = ReqwestConnector::default()
-        .connect(&options)
-        .map_err(|e| unusable(failure::chain(&e)))?;
+    let options = wire::client_options(global, bucket_url.starts_with("http://"));
+    let http = wire::connect(&options).map_err(unusable)?;
     let builder = AmazonS3Builder::new()
         .with_bucket_name(&config.bucket)
         .with_region(endpoint::region(config))
         .with_endpoint(&bucket_url)
         .with_virtual_hosted_style_request(true)
         .with_client_options(options)
-        .with_retry(no_retries(global));
+        .with_retry(wire::no_retries(global));
     let builder = match &config.credentials {
         Some(credentials) => with_credentials(builder, credentials, http.clone()).map_err(unusable)?,
         None => with_platform_credentials(builder),
     };
-    let store = builder.build().map_err(|e| unusable(failure::chain(&e)))?;
+    let store = builder.build().map_err(|e| unusable(chain(&e)))?;
     let client = Client {
         provider: provider.to_owned(),
         bucket: config.bucket.clone(),
@@ -106,38 +101,6 @@ pub(super) fn connect(
     })
 }
 
-fn client_options(global: &Global, allow_http: bool) -> ClientOptions {
-    ClientOptions::new()
-        .with_user_agent(http::HeaderValue::from_static(concat!(
-            "civic/",
-            env!("CARGO_PKG_VERSION")
-        )))
-        .with_allow_http(allow_http)
-        .with_connect_timeout(global.connection_timeout)
-        // A transfer that makes progress never times out as a whole; silence does.
-        .with_timeout_disabled()
-        .with_read_timeout(global.stall_timeout)
-        .with_pool_max_idle_per_host(global.max_connections_per_provider)
-}
-
-fn no_retries(global: &Global) -> RetryConfig {
-    RetryConfig {
-        backoff: BackoffConfig::default(),
-        max_retries: 0,
-        retry_timeout: global.connection_timeout,
-    }
-}
-
-/// Hands the store the client that listings use, so that both share its connections.
-#[derive(Debug)]
-struct Shared(HttpClient);
-
-impl HttpConnector for Shared {
-    fn connect(&self, _options: &ClientOptions) -> object_store::Result<HttpClient> {
-        Ok(self.0.clone())
-    }
-}
-
 fn with_credentials(
     builder: AmazonS3Builder,
     credentials: &S3Credentials,
@@ -151,7 +114,7 @@ fn with_credentials(
     let mut builder = builder
         .with_access_key_id(&credentials.access_key_id)
         .with_secret_access_key(credentials.secret_access_key.expose_secret())
-        .with_http_connector(Shared(http));
+        .with_http_connector(wire::Shared(http));
     if let Some(token) = &credentials.session_token {
         if !sendable(token.expose_secret()) {
             return Err(
@@ -174,12 +137,16 @@ fn with_platform_credentials(builder: AmazonS3Builder) -> AmazonS3Builder {
 }
 
 impl S3 {
+    fn source(&self) -> Arc<dyn PageSource> {
+        Arc::clone(&self.client) as _
+    }
+
     /// Every object below the prefix, with its key as it is. In the order of the provider: byte order on AWS,
     /// directory by directory on SeaweedFS.
     ///
     /// Pages are read ahead of the stream, at most a few; dropping it ends the request under way.
     pub(super) fn list(&self, request: ListRequest) -> Listing {
-        listing::list(Arc::clone(&self.client), &self.prefix, request)
+        paged::list(self.source(), &self.prefix, request)
     }
 
     /// What stands at the key, or `None` where the bucket is there and the object is not.
@@ -199,7 +166,7 @@ impl S3 {
                 .map(Some)
                 .map_err(|reason| context.invalid(reason)),
             StatusCode::NOT_FOUND => self.confirm_bucket().await.map(|()| None),
-            _ => Err(context.failed(&answer)),
+            _ => Err(self.client.failed(context, &answer)),
         }
     }
 
@@ -217,23 +184,23 @@ impl S3 {
     /// Asks for one key below the prefix.
     pub(super) async fn probe(&self) -> Result<Probe, ProviderError> {
         let context = self.client.context("probe");
-        let (bare, answer) = self.first_page("probe").await?;
-        let now = date(&answer.headers, header::DATE)
+        let (bare, headers) = self.first_page("probe").await?;
+        let now = date(&headers, header::DATE)
             .ok_or_else(|| context.invalid("the answer has no readable Date".into()))?;
         Ok(Probe { now, bare })
     }
 
-    async fn first_page(&self, operation: &'static str) -> Result<(bool, Answer), ProviderError> {
+    async fn first_page(&self, operation: &'static str) -> Result<(bool, HeaderMap), ProviderError> {
         let query = PageQuery {
             prefix: self.prefix.to_string(),
             max_keys: Some(1),
             ..PageQuery::default()
         };
-        let mut pages = Pages::new(Arc::clone(&self.client), operation, query);
-        let (page, answer) = pages.fetch().await?;
+        let mut pages = Pages::new(self.source(), operation, query);
+        let (page, headers) = pages.fetch().await?;
         // An empty page may still be followed by another: that is not yet nothing.
         let bare = page.objects.is_empty() && page.next.is_none();
-        Ok((bare, answer))
+        Ok((bare, headers))
     }
 }
 
@@ -251,9 +218,4 @@ fn described(key: &Key, headers: &HeaderMap) -> Result<Listed, String> {
         last_modified,
         etag: text(header::ETAG).filter(|e| !e.is_empty()).map(str::to_owned),
     })
-}
-
-fn date(headers: &HeaderMap, name: header::HeaderName) -> Option<DateTime<Utc>> {
-    let text = headers.get(name)?.to_str().ok()?;
-    Some(DateTime::parse_from_rfc2822(text).ok()?.to_utc())
 }

@@ -9,22 +9,7 @@ use chrono::{DateTime, Utc};
 use quick_xml::Reader;
 use quick_xml::events::{BytesRef, Event};
 
-/// One page, keys decoded and whole (prefix included).
-#[derive(Debug, Default)]
-pub(super) struct Page {
-    pub(super) objects: Vec<Object>,
-    pub(super) common_prefixes: Vec<Vec<u8>>,
-    /// Where the next page begins; `None` on the last.
-    pub(super) next: Option<String>,
-}
-
-#[derive(Debug)]
-pub(super) struct Object {
-    pub(super) key: Vec<u8>,
-    pub(super) size: u64,
-    pub(super) last_modified: DateTime<Utc>,
-    pub(super) etag: Option<String>,
-}
+use crate::providers::paged::{Object, Page};
 
 /// The page as it was written, before its parts are checked against each other.
 #[derive(Debug, Default)]

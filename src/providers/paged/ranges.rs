@@ -27,9 +27,7 @@ use std::sync::Arc;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
-use super::client::Client;
-use super::listing::{Batch, Out, PageQuery, Pages, entries, one_by_one};
-use super::page::Page;
+use super::{Batch, Out, Page, PageQuery, PageSource, Pages, entries, one_by_one};
 use crate::providers::{Key, Listed, ProviderError};
 
 /// Pages a range may be ahead of its reader: what a range of the usual 5,000 keys holds.
@@ -37,7 +35,7 @@ const PAGES_AHEAD: usize = 5;
 
 /// What to list, and where it may be cut.
 pub(super) struct Split {
-    pub(super) client: Arc<Client>,
+    pub(super) source: Arc<dyn PageSource>,
     /// The provider's prefix.
     pub(super) root: String,
     /// Below the provider's prefix; empty, or ends at a `/`.
@@ -56,7 +54,7 @@ pub(super) async fn in_ranges(split: Split, out: Out) {
     let result = match jobs(&split, &whole).await {
         Ok(Some(jobs)) => Driver::new(&split, jobs, out.clone()).run().await,
         Ok(None) => {
-            let pages = Pages::new(split.client, "list", whole);
+            let pages = Pages::new(split.source, "list", whole);
             return one_by_one(pages, split.root.len(), out).await;
         }
         Err(error) => Err(Stop::Failed(error)),
@@ -98,7 +96,7 @@ async fn jobs(split: &Split, whole: &PageQuery) -> Result<Option<Vec<Job>>, Prov
         delimited: true,
         ..whole.clone()
     };
-    let mut pages = Pages::new(Arc::clone(&split.client), "list", query);
+    let mut pages = Pages::new(Arc::clone(&split.source), "list", query);
     let Some(page) = pages.next().await? else {
         return Ok(None);
     };
@@ -294,7 +292,7 @@ enum Running {
 
 /// Hands out the jobs in their order, a few of them read ahead.
 struct Driver {
-    client: Arc<Client>,
+    source: Arc<dyn PageSource>,
     root: usize,
     ahead: usize,
     jobs: VecDeque<Job>,
@@ -305,7 +303,7 @@ struct Driver {
 impl Driver {
     fn new(split: &Split, jobs: Vec<Job>, out: Out) -> Self {
         Self {
-            client: Arc::clone(&split.client),
+            source: Arc::clone(&split.source),
             root: split.root.len(),
             ahead: split.parallel.max(2) - 1,
             jobs: jobs.into(),
@@ -334,7 +332,7 @@ impl Driver {
                 Job::Range { query, bound } => Running::Range(Worker::start(Box::new(Reader {
                     root: self.root,
                     folder: query.prefix.len() - self.root,
-                    pages: Pages::new(Arc::clone(&self.client), "list", query),
+                    pages: Pages::new(Arc::clone(&self.source), "list", query),
                     bound,
                     last: None,
                     held: Vec::new(),
@@ -384,7 +382,7 @@ impl Driver {
         match worker.steps.recv().await {
             Some(step) => step.map_err(Stop::Failed),
             None => Err(Stop::Failed(
-                self.client
+                self.source
                     .context("list")
                     .unavailable("the listing was broken off".into()),
             )),

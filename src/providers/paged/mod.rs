@@ -1,20 +1,26 @@
-//! Page after page of `ListObjectsV2`, and the stream made of them.
+//! Listings that come in pages: reads them to their end, checks each against the question and the pages before it,
+//! and makes the stream of them, split into ranges where the caller says that keys are.
 //!
-//! Keys are given out as the provider has them and in the order it gives them; order is no promise here.
+//! Keys are given out as the provider has them and in the order it gives them; order is no promise here. How a page
+//! is asked for and read is the provider's own ([`PageSource`]).
+
+mod ranges;
 
 use std::collections::HashSet;
+use std::fmt::Debug;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
 use futures::{StreamExt, TryStreamExt, stream};
-use http::{Method, StatusCode};
+use http::HeaderMap;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
-use super::client::{Answer, Client};
-use super::page::{self, Page};
-use super::ranges::{self, Split};
-use crate::providers::{EntryKind, Key, ListRequest, Listed, Listing, ProviderError};
+use super::wire::Context;
+use super::{EntryKind, Key, ListRequest, Listed, Listing, ProviderError};
+use ranges::Split;
 
 /// More requests at once than this only make a server queue them.
 const MAX_PARALLEL: usize = 8;
@@ -23,15 +29,52 @@ const MAX_PARALLEL: usize = 8;
 #[derive(Debug, Clone, Default)]
 pub(super) struct PageQuery {
     pub(super) prefix: String,
+    /// Only keys after this one, in the provider's order.
     pub(super) start_after: Option<String>,
+    /// Keys with a `/` after the prefix come as folders.
     pub(super) delimited: bool,
     pub(super) max_keys: Option<u16>,
+}
+
+/// One page, keys decoded and whole (prefix included).
+#[derive(Debug, Default)]
+pub(super) struct Page {
+    pub(super) objects: Vec<Object>,
+    pub(super) common_prefixes: Vec<Vec<u8>>,
+    /// Where the next page begins; `None` on the last.
+    pub(super) next: Option<String>,
+}
+
+#[derive(Debug)]
+pub(super) struct Object {
+    pub(super) key: Vec<u8>,
+    pub(super) size: u64,
+    pub(super) last_modified: DateTime<Utc>,
+    pub(super) etag: Option<String>,
+}
+
+/// Who can be asked for one page of a listing.
+#[async_trait]
+pub(super) trait PageSource: Debug + Send + Sync {
+    /// One page, and the headers it came with. `token` is where the page before said that this one begins.
+    async fn page(
+        &self,
+        operation: &'static str,
+        query: &PageQuery,
+        token: Option<&str>,
+    ) -> Result<(Page, HeaderMap), ProviderError>;
+
+    /// For errors about what came.
+    fn context(&self, operation: &'static str) -> Context<'_>;
+
+    /// How many requests may be under way at once.
+    fn parallel(&self) -> usize;
 }
 
 /// Reads one listing from its first page to its last.
 #[derive(Debug)]
 pub(super) struct Pages {
-    client: Arc<Client>,
+    source: Arc<dyn PageSource>,
     operation: &'static str,
     query: PageQuery,
     token: Option<String>,
@@ -41,9 +84,9 @@ pub(super) struct Pages {
 }
 
 impl Pages {
-    pub(super) fn new(client: Arc<Client>, operation: &'static str, query: PageQuery) -> Self {
+    pub(super) fn new(source: Arc<dyn PageSource>, operation: &'static str, query: PageQuery) -> Self {
         Self {
-            client,
+            source,
             operation,
             query,
             token: None,
@@ -61,36 +104,15 @@ impl Pages {
         Ok(Some(page))
     }
 
-    /// Like [`Self::next`], with the answer the page came in.
-    pub(super) async fn fetch(&mut self) -> Result<(Page, Answer), ProviderError> {
-        let client = Arc::clone(&self.client);
-        let context = client.context(self.operation);
-        let answer = client.send(context, Method::GET, &self.url()).await?;
-        if answer.status != StatusCode::OK {
-            return Err(context.failed(&answer));
-        }
-        let page = page::parse(&answer.body)
-            .and_then(|page| self.accept(page))
-            .map_err(|reason| context.invalid(reason))?;
-        Ok((page, answer))
-    }
-
-    fn url(&self) -> String {
-        let max_keys = self.query.max_keys.map(|n| n.to_string());
-        let pairs = [
-            ("list-type", Some("2")),
-            ("encoding-type", Some("url")),
-            ("prefix", Some(self.query.prefix.as_str())),
-            ("delimiter", self.query.delimited.then_some("/")),
-            ("start-after", self.query.start_after.as_deref()),
-            ("max-keys", max_keys.as_deref()),
-            ("continuation-token", self.token.as_deref()),
-        ];
-        let set: Vec<(&str, &str)> = pairs
-            .iter()
-            .filter_map(|(name, value)| Some((*name, (*value)?)))
-            .collect();
-        self.client.query_url(&set)
+    /// Like [`Self::next`], with the headers the page came with.
+    pub(super) async fn fetch(&mut self) -> Result<(Page, HeaderMap), ProviderError> {
+        let source = Arc::clone(&self.source);
+        let asked = source.page(self.operation, &self.query, self.token.as_deref());
+        let (page, headers) = asked.await?;
+        let page = self
+            .accept(page)
+            .map_err(|reason| source.context(self.operation).invalid(reason))?;
+        Ok((page, headers))
     }
 
     /// Checks the page against the question and the pages before it.
@@ -128,14 +150,14 @@ fn hash(value: &impl Hash) -> u64 {
 }
 
 /// What a listing's worker hands over. The end is said, not implied: a worker that died has no end.
-pub(super) enum Batch {
+enum Batch {
     Entries(Vec<Listed>),
     End,
 }
 
 /// Cuts the provider's prefix off a page's keys.
-pub(super) fn entries(page: Page, root: usize) -> Vec<Listed> {
-    let entry = |mut object: page::Object| Listed {
+fn entries(page: Page, root: usize) -> Vec<Listed> {
+    let entry = |mut object: Object| Listed {
         key: Key::new(object.key.split_off(root)),
         kind: EntryKind::Object,
         size: object.size,
@@ -146,28 +168,28 @@ pub(super) fn entries(page: Page, root: usize) -> Vec<Listed> {
 }
 
 /// Lists what is below `root` and the request's prefix.
-pub(super) fn list(client: Arc<Client>, root: &str, request: ListRequest) -> Listing {
+pub(super) fn list(source: Arc<dyn PageSource>, root: &str, request: ListRequest) -> Listing {
     let ListRequest { prefix, split_at } = request;
     if !prefix.is_empty() && !prefix.ends_with('/') {
-        let error = client
+        let error = source
             .context("list")
             .invalid(format!("the prefix {prefix} does not end at a `/`"));
         return stream::once(async { Err(error) }).boxed();
     }
     let split = Split {
         root: root.to_owned(),
-        parallel: client.parallel.min(MAX_PARALLEL),
-        client: Arc::clone(&client),
+        parallel: source.parallel().min(MAX_PARALLEL),
+        source: Arc::clone(&source),
         prefix,
         hints: split_at,
     };
-    streamed(client, move |out| ranges::in_ranges(split, out))
+    streamed(source, move |out| ranges::in_ranges(split, out))
 }
 
-pub(super) type Out = mpsc::Sender<Result<Batch, ProviderError>>;
+type Out = mpsc::Sender<Result<Batch, ProviderError>>;
 
 /// Hands over page by page, one ahead of the reader.
-pub(super) async fn one_by_one(mut pages: Pages, root: usize, out: Out) {
+async fn one_by_one(mut pages: Pages, root: usize, out: Out) {
     loop {
         let batch = match pages.next().await {
             Ok(Some(page)) => Ok(Batch::Entries(entries(page, root))),
@@ -183,7 +205,7 @@ pub(super) async fn one_by_one(mut pages: Pages, root: usize, out: Out) {
 }
 
 /// Runs the worker beside the reader; dropping the stream aborts it.
-fn streamed<W, F>(client: Arc<Client>, work: W) -> Listing
+fn streamed<W, F>(source: Arc<dyn PageSource>, work: W) -> Listing
 where
     W: FnOnce(Out) -> F + Send + 'static,
     F: Future<Output = ()> + Send + 'static,
@@ -193,13 +215,13 @@ where
         let mut worker = JoinSet::new();
         worker.spawn(work(out));
         Ok::<_, ProviderError>(stream::try_unfold(
-            (batches, worker, client),
-            |(mut batches, worker, client)| async move {
+            (batches, worker, source),
+            |(mut batches, worker, source)| async move {
                 match batches.recv().await {
-                    Some(Ok(Batch::Entries(entries))) => Ok(Some((entries, (batches, worker, client)))),
+                    Some(Ok(Batch::Entries(entries))) => Ok(Some((entries, (batches, worker, source)))),
                     Some(Ok(Batch::End)) => Ok(None),
                     Some(Err(error)) => Err(error),
-                    None => Err(client
+                    None => Err(source
                         .context("list")
                         .unavailable("the listing was broken off".into())),
                 }

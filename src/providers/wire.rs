@@ -1,0 +1,210 @@
+//! HTTP as every remote provider uses it: how connections are made, one request with its whole answer inside one time
+//! limit, and errors that name the provider and the operation. Knows no protocol; nothing here signs or retries.
+
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use chrono::{DateTime, Utc};
+use futures::TryStreamExt;
+use http::{HeaderMap, StatusCode, header};
+use object_store::client::{
+    ClientOptions, HttpClient, HttpConnector, HttpError, HttpErrorKind, HttpRequest, HttpResponseBody,
+    ReqwestConnector,
+};
+use object_store::{BackoffConfig, RetryConfig};
+use url::Url;
+
+use super::ProviderError;
+use crate::config::Global;
+
+/// A page holds 1,000 keys of 1,024 bytes, or 5,000 of them, and little else; what is far beyond that is no page.
+const MAX_BODY: usize = 16 * 1024 * 1024;
+
+/// A whole answer.
+#[derive(Debug)]
+pub(super) struct Answer {
+    pub(super) status: StatusCode,
+    pub(super) headers: HeaderMap,
+    pub(super) body: Bytes,
+}
+
+/// Who asked for what, for the error's text.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Context<'a> {
+    pub(super) provider: &'a str,
+    pub(super) operation: &'static str,
+}
+
+impl Context<'_> {
+    pub(super) fn invalid(self, reason: String) -> ProviderError {
+        ProviderError::Invalid {
+            provider: self.provider.to_owned(),
+            operation: self.operation,
+            reason,
+        }
+    }
+
+    pub(super) fn unavailable(self, reason: String) -> ProviderError {
+        ProviderError::Unavailable {
+            provider: self.provider.to_owned(),
+            operation: self.operation,
+            reason,
+        }
+    }
+
+    pub(super) fn denied(self, reason: String) -> ProviderError {
+        ProviderError::Denied {
+            provider: self.provider.to_owned(),
+            operation: self.operation,
+            reason,
+        }
+    }
+
+    pub(super) fn configuration(self, reason: String) -> ProviderError {
+        ProviderError::Configuration {
+            provider: self.provider.to_owned(),
+            reason,
+        }
+    }
+
+    pub(super) fn root_missing(self, root: String) -> ProviderError {
+        ProviderError::RootMissing {
+            provider: self.provider.to_owned(),
+            root,
+        }
+    }
+
+    /// The request never got a whole answer.
+    pub(super) fn broken(self, error: &HttpError) -> ProviderError {
+        match error.kind() {
+            HttpErrorKind::Timeout => self.unavailable(format!("timed out ({})", chain(error))),
+            _ => self.unavailable(chain(error)),
+        }
+    }
+}
+
+/// How connections are made and how long they may be silent.
+pub(super) fn client_options(global: &Global, allow_http: bool) -> ClientOptions {
+    ClientOptions::new()
+        .with_user_agent(http::HeaderValue::from_static(concat!(
+            "civic/",
+            env!("CARGO_PKG_VERSION")
+        )))
+        .with_allow_http(allow_http)
+        .with_connect_timeout(global.connection_timeout)
+        // A transfer that makes progress never times out as a whole; silence does.
+        .with_timeout_disabled()
+        .with_read_timeout(global.stall_timeout)
+        .with_pool_max_idle_per_host(global.max_connections_per_provider)
+}
+
+/// The stores themselves never retry: they would not honour `Retry-After`.
+pub(super) fn no_retries(global: &Global) -> RetryConfig {
+    RetryConfig {
+        backoff: BackoffConfig::default(),
+        max_retries: 0,
+        retry_timeout: global.connection_timeout,
+    }
+}
+
+/// A client for requests of our own.
+///
+/// # Errors
+/// Why none can be made, as the end of a sentence.
+pub(super) fn connect(options: &ClientOptions) -> Result<HttpClient, String> {
+    ReqwestConnector::default()
+        .connect(options)
+        .map_err(|e| chain(&e))
+}
+
+/// Hands a store the client that listings use, so that both share its connections.
+#[derive(Debug)]
+pub(super) struct Shared(pub(super) HttpClient);
+
+impl HttpConnector for Shared {
+    fn connect(&self, _options: &ClientOptions) -> object_store::Result<HttpClient> {
+        Ok(self.0.clone())
+    }
+}
+
+/// Runs the work, or says that it took too long.
+pub(super) async fn within<T>(
+    limit: Duration,
+    context: Context<'_>,
+    work: impl Future<Output = Result<T, ProviderError>>,
+) -> Result<T, ProviderError> {
+    tokio::time::timeout(limit, work).await.unwrap_or_else(|_| {
+        Err(context.unavailable(format!("no whole answer within {} ms", limit.as_millis())))
+    })
+}
+
+/// Sends a request that is ready and reads the answer to its end, whatever its status.
+pub(super) async fn exchange(
+    http: &HttpClient,
+    context: Context<'_>,
+    request: HttpRequest,
+) -> Result<Answer, ProviderError> {
+    let response = http.execute(request).await.map_err(|e| context.broken(&e))?;
+    let (parts, body) = response.into_parts();
+    Ok(Answer {
+        status: parts.status,
+        headers: parts.headers,
+        body: read(context, body).await?,
+    })
+}
+
+async fn read(context: Context<'_>, body: HttpResponseBody) -> Result<Bytes, ProviderError> {
+    let mut chunks = body.bytes_stream();
+    let mut whole = BytesMut::new();
+    while let Some(chunk) = chunks.try_next().await.map_err(|e| context.broken(&e))? {
+        if whole.len() + chunk.len() > MAX_BODY {
+            return Err(context.invalid(format!("the answer is longer than {MAX_BODY} bytes")));
+        }
+        whole.extend_from_slice(&chunk);
+    }
+    Ok(whole.freeze())
+}
+
+/// The endpoint as it is sent to, without a `/` at its end. Its own text is left out of the error where it may hold a
+/// password.
+pub(super) fn checked_endpoint(endpoint: &str) -> Result<String, String> {
+    let url = Url::parse(endpoint)
+        .map_err(|e| format!("the endpoint is not a URL ({e}); it looks like https://storage.example.org"))?;
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err("the endpoint holds a user or password; credentials have keys of their own".into());
+    }
+    if !matches!(url.scheme(), "http" | "https") || !url.has_host() {
+        return Err(format!("the endpoint {endpoint} is neither http:// nor https://"));
+    }
+    if url.query().is_some() || url.fragment().is_some() {
+        return Err("the endpoint must end before any `?` or `#`".into());
+    }
+    Ok(url.as_str().trim_end_matches('/').to_owned())
+}
+
+/// A header that holds a date as HTTP writes it.
+pub(super) fn date(headers: &HeaderMap, name: header::HeaderName) -> Option<DateTime<Utc>> {
+    let text = headers.get(name)?.to_str().ok()?;
+    Some(DateTime::parse_from_rfc2822(text).ok()?.to_utc())
+}
+
+/// Codes, ids and regions are short words; anything longer or odder is not one, and may repeat what was sent.
+pub(super) fn tidy(text: &str) -> String {
+    let word = |c: &char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | ':');
+    text.chars().filter(word).take(64).collect()
+}
+
+/// An error and its causes in one line.
+pub(super) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        let cause_text = cause.to_string();
+        if !text.ends_with(&cause_text) {
+            text.push_str(": ");
+            text.push_str(&cause_text);
+        }
+        next = cause.source();
+    }
+    text
+}
