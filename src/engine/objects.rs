@@ -5,6 +5,7 @@
 //! are known to be at their new place. Nothing at a target is ever overwritten. Rows are the caller's.
 
 use bytes::Bytes;
+use chrono::{DateTime, TimeDelta, Utc};
 use futures::{Stream, StreamExt, TryStreamExt, stream};
 use object_store::ObjectStoreExt;
 use object_store::path::Path;
@@ -269,6 +270,14 @@ async fn move_bytes(
     }
 }
 
+/// Whether a file's time came along to where it was moved, which may be a file system that keeps it less exactly: to
+/// 100 ns (NTFS), 10 ms (exFAT) or two seconds (FAT).
+fn is_kept(seen: DateTime<Utc>, now: DateTime<Utc>) -> bool {
+    let coarse = now.timestamp_subsec_nanos().is_multiple_of(10_000_000);
+    let lost = seen - now;
+    lost >= TimeDelta::zero() && (lost < TimeDelta::microseconds(1) || coarse && lost < TimeDelta::seconds(2))
+}
+
 /// One rename, which keeps size and time: should another file have come to the key since it was looked at, that
 /// one goes back.
 async fn rename(
@@ -281,6 +290,7 @@ async fn rename(
     match rename_bytes(provider, from, to).await? {
         Ok(()) => {}
         Err(object_store::Error::AlreadyExists { .. }) => return Ok(MoveOutcome::TargetTaken),
+        Err(object_store::Error::Precondition { .. }) => return Ok(MoveOutcome::Changed),
         Err(object_store::Error::NotFound { .. }) => {
             let there = provider
                 .head(to)
@@ -295,7 +305,7 @@ async fn rename(
         Err(error) => return Err(provider.store_error("move", error)),
     }
     match provider.head(to).await? {
-        Some(moved) if moved.size == source.size && moved.last_modified == source.last_modified => {
+        Some(moved) if moved.size == source.size && is_kept(source.last_modified, moved.last_modified) => {
             Ok(MoveOutcome::Moved)
         }
         _ => {
@@ -421,5 +431,24 @@ fn invalid(provider: &Provider, operation: &'static str, reason: String) -> Prov
         provider: provider.name.clone(),
         operation,
         reason,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_that_another_disk_keeps_less_exactly_is_the_same_and_any_other_is_not() {
+        let seen = DateTime::from_timestamp(1_700_000_001, 123_456_789).unwrap();
+        let at = |seconds, nanos| DateTime::from_timestamp(seconds, nanos).unwrap();
+        assert!(is_kept(seen, seen));
+        assert!(is_kept(seen, at(1_700_000_001, 123_456_700)), "NTFS");
+        assert!(is_kept(seen, at(1_700_000_001, 120_000_000)), "exFAT");
+        assert!(is_kept(seen, at(1_700_000_001, 0)), "whole seconds");
+        assert!(is_kept(seen, at(1_700_000_000, 0)), "FAT");
+        assert!(!is_kept(seen, at(1_700_000_001, 123_000_001)));
+        assert!(!is_kept(seen, at(1_700_000_002, 0)), "written later");
+        assert!(!is_kept(seen, at(1_699_999_999, 0)));
     }
 }

@@ -19,6 +19,7 @@ mod edge;
 mod harness;
 mod kills;
 mod metadata;
+mod mounted;
 mod providers;
 mod questions;
 mod recovery;

@@ -25,6 +25,8 @@ pub(super) enum Fault {
     NotAFile(Vec<u8>),
     /// Something stands where a new object was to be.
     Exists(Vec<u8>),
+    /// A file was written to, or replaced, while it was moved.
+    Changed(Vec<u8>),
     /// A directory was moved while it was walked.
     Moved(Vec<u8>),
     /// The system refused.
@@ -73,11 +75,14 @@ impl LocalStore {
             matches!(fault, Fault::NotFound),
             matches!(fault, Fault::Exists(_)),
         );
+        let changed = matches!(fault, Fault::Changed(_));
         let source = Box::new(self.provider_error(operation, fault));
         if absent {
             object_store::Error::NotFound { path, source }
         } else if exists {
             object_store::Error::AlreadyExists { path, source }
+        } else if changed {
+            object_store::Error::Precondition { path, source }
         } else if denied {
             object_store::Error::PermissionDenied { path, source }
         } else {
@@ -116,6 +121,7 @@ impl LocalStore {
             Fault::Moved(path) => unavailable(format!("{} was moved meanwhile", self.at(&path))),
             Fault::File { path, error } => unavailable(format!("{}: {error}", self.at(&path))),
             Fault::NotAFile(path) => invalid(format!("{} is no regular file", self.at(&path))),
+            Fault::Changed(path) => invalid(format!("{} was changed meanwhile", self.at(&path))),
             Fault::Exists(path) => invalid(format!("{} exists already", self.at(&path))),
             Fault::Spill(error) => unavailable(error.to_string()),
             Fault::Lost(reason) => unavailable(reason),

@@ -2,6 +2,8 @@
 //! file and a crash leaves either the old or the new one. Files and directories made here get the owner and the
 //! mode of the directory above: a cron job of root must leave nothing that CivicPress cannot read.
 
+mod across;
+
 use std::fs::File;
 use std::io::{self, Seek};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -16,6 +18,7 @@ use rustix::io::Errno;
 
 use super::fault::Fault;
 use super::root::{RootDir, is_dot, not_a_directory, open_below, search_below, split_key};
+use across::Way;
 
 /// Where unfinished files lie: reserved, so that no listing takes one for an object.
 pub(super) const TEMPORARY: &[u8] = b".civic/tmp";
@@ -48,27 +51,25 @@ impl Unplaced {
         Self::create_in(root, dir, "").map_err(|e| Fault::system(TEMPORARY, e))
     }
 
-    /// Locked as long as it is held, so that a sweep knows it from what a dead process left.
+    /// Under a name that nobody else has.
     fn create_in(root: RootDir, dir: OwnedFd, prefix: &str) -> Result<Self, Errno> {
-        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         loop {
             let name = format!("{prefix}{}", temporary_name());
-            let fd = match openat(&dir, name.as_str(), flags, Mode::RUSR | Mode::WUSR) {
-                Err(Errno::EXIST) => continue,
-                opened => opened?,
-            };
-            // A sweep may have come between: it then holds the lock, or has removed the name.
-            let locked = flock(&fd, FlockOperation::NonBlockingLockExclusive);
-            if locked == Err(Errno::AGAIN) || fstat(&fd)?.st_nlink == 0 {
-                continue;
+            match create_locked(dir.as_fd(), &name) {
+                Err(Errno::EXIST) | Ok(None) => {}
+                Err(errno) => return Err(errno),
+                Ok(Some(file)) => return Ok(Self::of(root, (dir, name), file)),
             }
-            return Ok(Self {
-                root,
-                dir,
-                name,
-                file: File::from(fd),
-                placed: AtomicBool::new(false),
-            });
+        }
+    }
+
+    fn of(root: RootDir, (dir, name): (OwnedFd, String), file: File) -> Self {
+        Self {
+            root,
+            dir,
+            name,
+            file,
+            placed: AtomicBool::new(false),
         }
     }
 
@@ -126,6 +127,18 @@ impl Unplaced {
     }
 }
 
+/// A new file, locked as long as it is held, so that a sweep knows it from what a dead process left; `None` where a
+/// sweep came between: it then holds the lock, or has removed the name.
+fn create_locked(dir: BorrowedFd<'_>, name: &str) -> Result<Option<File>, Errno> {
+    let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let fd = openat(dir, name, flags, Mode::RUSR | Mode::WUSR)?;
+    let locked = flock(&fd, FlockOperation::NonBlockingLockExclusive);
+    if locked == Err(Errno::AGAIN) || fstat(&fd)?.st_nlink == 0 {
+        return Ok(None);
+    }
+    Ok(Some(File::from(fd)))
+}
+
 impl Drop for Unplaced {
     fn drop(&mut self) {
         if let Err(fault) = self.remove() {
@@ -153,16 +166,23 @@ fn sweep_in(dir: BorrowedFd<'_>, prefix: &str) -> Result<(), Errno> {
         if is_dot(name) || !name.starts_with(prefix.as_bytes()) {
             continue;
         }
-        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        let Ok(fd) = openat(dir, name, flags, Mode::empty()) else {
-            continue;
-        };
-        let is_file = FileType::from_raw_mode(fstat(&fd)?.st_mode) == FileType::RegularFile;
-        if is_file && flock(&fd, FlockOperation::NonBlockingLockExclusive).is_ok() {
-            match unlinkat(dir, name, AtFlags::empty()) {
-                Ok(()) | Err(Errno::NOENT) => {}
-                Err(errno) => return Err(errno),
-            }
+        remove_dead(dir, name)?;
+    }
+    Ok(())
+}
+
+/// Removes an unfinished file that nobody holds the lock of. By its name alone: what it was the first name of keeps
+/// its others.
+fn remove_dead(dir: BorrowedFd<'_>, name: &[u8]) -> Result<(), Errno> {
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let Ok(fd) = openat(dir, name, flags, Mode::empty()) else {
+        return Ok(());
+    };
+    let is_file = FileType::from_raw_mode(fstat(&fd)?.st_mode) == FileType::RegularFile;
+    if is_file && flock(&fd, FlockOperation::NonBlockingLockExclusive).is_ok() {
+        match unlinkat(dir, name, AtFlags::empty()) {
+            Ok(()) | Err(Errno::NOENT) => {}
+            Err(errno) => return Err(errno),
         }
     }
     Ok(())
@@ -182,7 +202,16 @@ pub(super) fn move_file(root: &RootDir, from: &[u8], to: &[u8], target: Target) 
     let (above, new) = split_key(to)?;
     let dir = make_directories(root, above)?;
     check_target(dir.as_fd(), to, new, target)?;
-    rename(source.as_fd(), old, dir.as_fd(), new, target).map_err(|e| taken(to, e))?;
+    match rename(source.as_fd(), old, dir.as_fd(), new, target) {
+        Err(Errno::XDEV) => {
+            let way = Way {
+                from: (source.as_fd(), old, from),
+                to: (dir.as_fd(), new, to),
+            };
+            return across::move_file(root, &way, target);
+        }
+        renamed => renamed.map_err(|e| taken(to, e))?,
+    }
     let fault = |errno| Fault::system(to, errno);
     sync_directory(dir.as_fd()).map_err(fault)?;
     sync_directory(source.as_fd()).map_err(fault)
