@@ -13,6 +13,7 @@ mod mapping;
 mod paged;
 mod s3;
 mod wire;
+mod xml;
 
 use std::sync::Arc;
 

@@ -12,13 +12,23 @@ use object_store::client::{
     ReqwestConnector,
 };
 use object_store::{BackoffConfig, RetryConfig};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
 use url::Url;
 
-use super::ProviderError;
+use super::{EntryKind, Key, Listed, ProviderError};
 use crate::config::Global;
 
 /// A page holds 1,000 keys of 1,024 bytes, or 5,000 of them, and little else; what is far beyond that is no page.
 const MAX_BODY: usize = 16 * 1024 * 1024;
+
+/// What a query's values keep as they are: RFC 3986's unreserved characters, which SigV4 leaves alone too.
+const QUERY: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'~');
+/// The same in a path, where `/` stays too.
+const PATH: &AsciiSet = &QUERY.remove(b'/');
 
 /// A whole answer.
 #[derive(Debug)]
@@ -186,6 +196,36 @@ pub(super) fn checked_endpoint(endpoint: &str) -> Result<String, String> {
 pub(super) fn date(headers: &HeaderMap, name: header::HeaderName) -> Option<DateTime<Utc>> {
     let text = headers.get(name)?.to_str().ok()?;
     Some(DateTime::parse_from_rfc2822(text).ok()?.to_utc())
+}
+
+/// A query of the pairs that have a value.
+pub(super) fn query_of(pairs: &[(&str, Option<&str>)]) -> String {
+    let set = pairs.iter().filter_map(|(name, value)| Some((name, (*value)?)));
+    let set = set.map(|(name, value)| format!("{name}={}", percent_encode(value.as_bytes(), QUERY)));
+    set.collect::<Vec<_>>().join("&")
+}
+
+/// A key as it stands in a URL; `None` where URLs would read it as another (`.` and `..` segments).
+pub(super) fn path_of(key: &[u8]) -> Option<String> {
+    let misread = key.split(|b| *b == b'/').any(|s| matches!(s, b"." | b".."));
+    (!misread && !key.is_empty()).then(|| percent_encode(key, PATH).to_string())
+}
+
+/// What the headers of an answer say of the object that it is about.
+pub(super) fn described(key: &Key, headers: &HeaderMap) -> Result<Listed, String> {
+    let text = |name| headers.get(name).and_then(|v| v.to_str().ok());
+    let size = text(header::CONTENT_LENGTH)
+        .and_then(|v| v.parse().ok())
+        .ok_or("the answer has no Content-Length")?;
+    let last_modified =
+        date(headers, header::LAST_MODIFIED).ok_or("the answer has no readable Last-Modified")?;
+    Ok(Listed {
+        key: key.clone(),
+        kind: EntryKind::Object,
+        size,
+        last_modified,
+        etag: text(header::ETAG).filter(|e| !e.is_empty()).map(str::to_owned),
+    })
 }
 
 /// Codes, ids and regions are short words; anything longer or odder is not one, and may repeat what was sent.

@@ -6,22 +6,12 @@ use async_trait::async_trait;
 use http::{HeaderMap, Method, StatusCode};
 use object_store::aws::{AwsAuthorizer, AwsCredentialProvider};
 use object_store::client::{HttpClient, HttpRequest, HttpRequestBody};
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
 
 use super::failure::Place;
 use super::page;
 use crate::providers::ProviderError;
 use crate::providers::paged::{Page, PageQuery, PageSource};
-use crate::providers::wire::{Answer, Context, chain, exchange, within};
-
-/// What SigV4 leaves as it is in a query; source: AWS Signature Version 4, "Create a canonical request".
-const QUERY: &AsciiSet = &NON_ALPHANUMERIC
-    .remove(b'-')
-    .remove(b'.')
-    .remove(b'_')
-    .remove(b'~');
-/// The same in a path, where `/` stays too.
-const PATH: &AsciiSet = &QUERY.remove(b'/');
+use crate::providers::wire::{Answer, Context, chain, exchange, path_of, query_of, within};
 
 #[derive(Debug)]
 pub(super) struct Client {
@@ -48,15 +38,6 @@ impl Client {
         place.failed(context, answer)
     }
 
-    /// The bucket's URL with a query.
-    fn query_url(&self, pairs: &[(&str, &str)]) -> String {
-        let query: Vec<String> = pairs
-            .iter()
-            .map(|(name, value)| format!("{name}={}", percent_encode(value.as_bytes(), QUERY)))
-            .collect();
-        format!("{}?{}", self.bucket_url, query.join("&"))
-    }
-
     fn page_url(&self, query: &PageQuery, token: Option<&str>) -> String {
         let max_keys = query.max_keys.map(|n| n.to_string());
         let pairs = [
@@ -68,17 +49,12 @@ impl Client {
             ("max-keys", max_keys.as_deref()),
             ("continuation-token", token),
         ];
-        let set: Vec<(&str, &str)> = pairs
-            .iter()
-            .filter_map(|(name, value)| Some((*name, (*value)?)))
-            .collect();
-        self.query_url(&set)
+        format!("{}?{}", self.bucket_url, query_of(&pairs))
     }
 
-    /// The object's URL; `None` where URLs would read the key as another (`.` and `..` segments).
+    /// The object's URL; `None` where URLs would read the key as another.
     pub(super) fn object_url(&self, key: &[u8]) -> Option<String> {
-        let misread = key.split(|b| *b == b'/').any(|s| matches!(s, b"." | b".."));
-        (!misread && !key.is_empty()).then(|| format!("{}/{}", self.bucket_url, percent_encode(key, PATH)))
+        Some(format!("{}/{}", self.bucket_url, path_of(key)?))
     }
 
     /// Signs, sends and reads the answer to its end, whatever its status.

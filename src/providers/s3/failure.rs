@@ -5,9 +5,9 @@
 
 use http::StatusCode;
 
-use super::page::element;
 use crate::providers::ProviderError;
 use crate::providers::wire::{Answer, Context, tidy};
+use crate::providers::xml::element;
 
 /// Where it was asked for.
 #[derive(Debug, Clone, Copy)]

@@ -19,8 +19,8 @@ use object_store::client::HttpClient;
 use secrecy::ExposeSecret;
 
 use super::paged::{self, PageQuery, PageSource, Pages};
-use super::wire::{self, chain, date};
-use super::{EntryKind, Key, ListRequest, Listed, Listing, Probe, ProviderError};
+use super::wire::{self, chain, date, described};
+use super::{Key, ListRequest, Listed, Listing, Probe, ProviderError};
 use crate::config::{Global, S3Config, S3Credentials};
 use client::Client;
 
@@ -202,20 +202,4 @@ impl S3 {
         let bare = page.objects.is_empty() && page.next.is_none();
         Ok((bare, headers))
     }
-}
-
-fn described(key: &Key, headers: &HeaderMap) -> Result<Listed, String> {
-    let text = |name| headers.get(name).and_then(|v| v.to_str().ok());
-    let size = text(header::CONTENT_LENGTH)
-        .and_then(|v| v.parse().ok())
-        .ok_or("the answer has no Content-Length")?;
-    let last_modified =
-        date(headers, header::LAST_MODIFIED).ok_or("the answer has no readable Last-Modified")?;
-    Ok(Listed {
-        key: key.clone(),
-        kind: EntryKind::Object,
-        size,
-        last_modified,
-        etag: text(header::ETAG).filter(|e| !e.is_empty()).map(str::to_owned),
-    })
 }

@@ -3,13 +3,10 @@
 //!
 //! Source: Amazon S3 API Reference, "ListObjectsV2".
 
-use std::borrow::Cow;
-
 use chrono::{DateTime, Utc};
-use quick_xml::Reader;
-use quick_xml::events::{BytesRef, Event};
 
 use crate::providers::paged::{Object, Page};
+use crate::providers::xml::{read, unescape, walk};
 
 /// The page as it was written, before its parts are checked against each other.
 #[derive(Debug, Default)]
@@ -36,81 +33,8 @@ struct Entry {
 
 pub(super) fn parse(body: &[u8]) -> Result<Page, String> {
     let mut draft = Draft::default();
-    walk(body, |path, text| draft.take(path, text))?;
+    walk(body, |element| draft.take(element.path, element.text))?;
     draft.finish()
-}
-
-/// The text of the first element of that name, however deep; for answers that are errors.
-pub(super) fn element(body: &[u8], name: &str) -> Option<String> {
-    let mut found = None;
-    // What was read before the body stopped making sense is still worth showing.
-    let _cut_short = walk(body, |path, text| {
-        if path.last().is_some_and(|last| last == name) && found.is_none() {
-            found = Some(text);
-        }
-        Ok(())
-    });
-    found
-}
-
-/// Calls `end` at the end of every element with the names of the elements it is in, itself last, and its text.
-fn walk(body: &[u8], mut end: impl FnMut(&[String], String) -> Result<(), String>) -> Result<(), String> {
-    let body = std::str::from_utf8(body).map_err(|_| "the answer is not UTF-8")?;
-    let mut reader = Reader::from_str(body);
-    let mut path: Vec<String> = Vec::with_capacity(4);
-    let mut text = String::new();
-    let mut closed = false;
-    loop {
-        match reader
-            .read_event()
-            .map_err(|e| format!("the answer is not XML: {e}"))?
-        {
-            Event::Start(_) | Event::Empty(_) if closed => {
-                return Err("the answer goes on after its end".into());
-            }
-            Event::Start(start) => {
-                path.push(start.local_name().as_ref().to_owned());
-                text.clear();
-            }
-            Event::Empty(start) => {
-                path.push(start.local_name().as_ref().to_owned());
-                end(&path, String::new())?;
-                path.pop();
-                closed = path.is_empty();
-            }
-            Event::End(_) => {
-                end(&path, std::mem::take(&mut text))?;
-                path.pop();
-                closed = path.is_empty();
-            }
-            Event::Text(part) => text.push_str(&part.into_inner()),
-            Event::CData(part) => text.push_str(&part.into_inner()),
-            Event::GeneralRef(reference) => text.push(character(&reference)?),
-            Event::DocType(_) => {
-                return Err("the answer is a document of another kind, an HTML page perhaps".into());
-            }
-            Event::Decl(_) | Event::PI(_) | Event::Comment(_) => {}
-            Event::Eof if closed => return Ok(()),
-            Event::Eof => return Err("the answer ends before its end".into()),
-        }
-    }
-}
-
-fn character(reference: &BytesRef<'_>) -> Result<char, String> {
-    if let Some(character) = reference
-        .resolve_char_ref()
-        .map_err(|e| format!("the answer is not XML: {e}"))?
-    {
-        return Ok(character);
-    }
-    match reference.xml10_content().as_ref() {
-        "lt" => Ok('<'),
-        "gt" => Ok('>'),
-        "amp" => Ok('&'),
-        "quot" => Ok('"'),
-        "apos" => Ok('\''),
-        other => Err(format!("the answer is not XML: &{other}; stands for nothing")),
-    }
 }
 
 impl Draft {
@@ -195,30 +119,10 @@ impl Draft {
     }
 }
 
-fn read<T: std::str::FromStr>(text: &str, name: &str) -> Result<T, String> {
-    text.trim().parse().map_err(|_| format!("{name} cannot be read"))
-}
-
 fn time(text: &str) -> Result<DateTime<Utc>, String> {
     DateTime::parse_from_rfc3339(text.trim())
         .map(|at| at.to_utc())
         .map_err(|_| "LastModified cannot be read".into())
-}
-
-/// Percent-decoding that takes no `%` it does not understand.
-fn unescape(text: &[u8]) -> Result<Vec<u8>, String> {
-    let well_formed = text
-        .iter()
-        .enumerate()
-        .filter(|(_, b)| **b == b'%')
-        .all(|(at, _)| {
-            text.get(at + 1..at + 3)
-                .is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit))
-        });
-    if !well_formed {
-        return Err("a key is said to be URL-encoded, and is not".into());
-    }
-    Ok(Cow::from(percent_encoding::percent_decode(text)).into_owned())
 }
 
 #[cfg(test)]
