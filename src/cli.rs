@@ -144,6 +144,8 @@ pub enum Command {
     Cleanup(CleanupArgs),
     #[command(name = "storage:runs")]
     Runs(commands::runs::RunsArgs),
+    #[command(name = "storage:update")]
+    Update(commands::update::UpdateArgs),
     #[command(name = "storage:delete")]
     Delete(commands::delete::DeleteArgs),
     #[command(name = "storage:trash")]
@@ -174,6 +176,7 @@ impl Command {
             Self::Download(args) => commands::download::run(context, &args),
             Self::Cleanup(args) => commands::cleanup::run(context, &args),
             Self::Runs(args) => context.block_on(commands::runs::run(context, args)),
+            Self::Update(args) => commands::update::run(context, &args),
             Self::Delete(args) => commands::delete::run(context, &args),
             Self::Trash(args) => commands::trash::run(context, &args),
             Self::Undo(args) => commands::undo::run(context, &args),

@@ -41,6 +41,13 @@ pub struct Words {
     pub planned: &'static str,
 }
 
+impl Words {
+    /// Whether people are told the run, since storage:undo takes it.
+    fn can_be_undone(self) -> bool {
+        ["storage:delete", "storage:move", "storage:update"].contains(&self.operation)
+    }
+}
+
 /// How the run ends in the journal.
 pub fn status(changes: &Changes) -> RunStatus {
     match (
@@ -221,7 +228,7 @@ impl View for ChangesView {
         }
         out.line(&format!("{}.", self.message()))?;
         match &self.run_id {
-            Some(run) if self.words.operation == "storage:delete" && !self.changes.successful.is_empty() => {
+            Some(run) if self.words.can_be_undone() && !self.changes.successful.is_empty() => {
                 out.line(&format!("Run {run}"))
             }
             _ => Ok(()),

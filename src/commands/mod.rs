@@ -21,5 +21,6 @@ pub mod man;
 pub mod runs;
 pub mod trash;
 pub mod undo;
+pub mod update;
 pub mod upload;
 pub mod usage;

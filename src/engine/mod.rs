@@ -12,7 +12,9 @@ pub mod list;
 pub mod marker;
 pub mod objects;
 pub mod runs;
+pub mod sidecar;
 pub mod undo;
+pub mod update;
 pub mod upload;
 pub mod usage;
 

@@ -12,7 +12,7 @@ use crate::common::TestEnv;
 use crate::common::deployment::{Deployment, Run, key, uuid};
 
 /// Every file below the storage root but what the program keeps for itself, with its bytes.
-fn files(root: &Path) -> BTreeMap<String, Vec<u8>> {
+pub fn files(root: &Path) -> BTreeMap<String, Vec<u8>> {
     let mut found = BTreeMap::new();
     let mut open = vec![root.to_owned()];
     while let Some(dir) = open.pop() {
@@ -38,14 +38,14 @@ fn files(root: &Path) -> BTreeMap<String, Vec<u8>> {
 }
 
 /// Every row, column by column.
-fn rows(db: &rusqlite::Connection) -> Vec<Vec<Sql>> {
+pub fn rows(db: &rusqlite::Connection) -> Vec<Vec<Sql>> {
     let mut statement = db.prepare("SELECT * FROM storage_files ORDER BY id").unwrap();
     let columns = statement.column_count();
     let rows = statement.query_map([], |row| (0..columns).map(|at| row.get(at)).collect());
     rows.unwrap().map(Result::unwrap).collect()
 }
 
-fn run_id(run: &Run) -> String {
+pub fn run_id(run: &Run) -> String {
     let json = run.json();
     let id = json["data"]["runId"]
         .as_str()
@@ -407,7 +407,7 @@ fn what_was_edited_since_it_was_put_back_stays_edited() {
 }
 
 /// Runs until the failpoint kills it.
-fn killed(town: &Deployment, failpoint: &str, args: &[&str]) {
+pub fn killed(town: &Deployment, failpoint: &str, args: &[&str]) {
     let mut process = town.process();
     let output = process
         .args(args)

@@ -5,7 +5,7 @@
 
 mod owner;
 mod recover;
-mod rows;
+pub(super) mod rows;
 mod run;
 
 use std::sync::Arc;

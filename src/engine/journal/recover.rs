@@ -14,6 +14,7 @@ use serde_json::json;
 
 use super::{Journal, JournalError, RunHandle, is_dead, rows};
 use crate::engine::objects::{self, MoveOutcome, PurgeOutcome};
+use crate::engine::sidecar::{self, Absent, SidecarError};
 use crate::failpoint::reach;
 use crate::metadata::journal::{
     Action, Evidence, Intended, NewStep, RecordChange, Run, RunStatus, Settlement, Step, StepQuery,
@@ -125,7 +126,7 @@ impl Remains {
         let of_steps = self
             .steps
             .iter()
-            .filter(|step| step.action != Action::Record)
+            .filter(|step| step.action != Action::Record || rewrites(step))
             .map(|step| step.provider.as_str());
         let of_intents = self.intents.iter().map(|intent| intent.provider.as_str());
         of_steps.chain(of_intents).collect()
@@ -153,6 +154,15 @@ impl From<JournalError> for Stays {
 impl From<MetadataError> for Stays {
     fn from(error: MetadataError) -> Self {
         Self::Journal(error.into())
+    }
+}
+
+impl From<SidecarError> for Stays {
+    fn from(error: SidecarError) -> Self {
+        match error {
+            SidecarError::Provider(error) => error.into(),
+            SidecarError::Metadata(error) => error.into(),
+        }
     }
 }
 
@@ -261,7 +271,8 @@ impl Recovery<'_> {
 
     async fn step(&mut self, step: &Step) -> Result<(), JournalError> {
         let end = match (step.action, self.held.get(&step.provider)) {
-            (Action::Record, _) => self.judge(step).await,
+            (Action::Record, Some(provider)) if rewrites(step) => self.agree(step, provider).await,
+            (Action::Record, _) if !rewrites(step) => self.judge(step).await,
             (_, Some(provider)) => {
                 self.run.check().await?;
                 self.finish(step, provider).await
@@ -281,7 +292,16 @@ impl Recovery<'_> {
         Ok(())
     }
 
-    /// A record that alone was to change has changed with the step, or has not: nothing is done to it any more.
+    /// A row that was to change has changed in the transaction that wrote the step down; its sidecar follows.
+    async fn agree(&self, step: &Step, provider: &Provider) -> Result<End, Stays> {
+        if let (Some(id), Some(before), Some(after)) = (&step.file_id, &step.before, &step.after) {
+            let absent = Absent::after(before, after);
+            sidecar::agree(provider, self.journal.store.as_ref(), id, absent).await?;
+        }
+        Ok(End::Finished)
+    }
+
+    /// A record that came or went has done so with the step, or has not: nothing is done to it any more.
     async fn judge(&self, step: &Step) -> Result<End, Stays> {
         let current = self.record(step.file_id.as_deref()).await?;
         Ok(if current == step.after {
@@ -426,6 +446,11 @@ impl Recovery<'_> {
         reach("recover.after-settle");
         Ok(made)
     }
+}
+
+/// Whether the step changes what a row says and leaves bytes alone: then there is a sidecar to be written anew.
+const fn rewrites(step: &Step) -> bool {
+    matches!(step.action, Action::Record) && step.before.is_some() && step.after.is_some()
 }
 
 const CHANGED: &str = "the object is no longer what it was";

@@ -28,7 +28,7 @@ use self::check::Candidate;
 use self::commit::{Arrived, Committer};
 use self::put::{PutError, Target, Way};
 use super::cleanup::ItemError;
-use super::{Clock, Interrupt, Progress};
+use super::{Clock, Interrupt, Progress, sidecar};
 use crate::failpoint;
 use crate::metadata::journal::{JournalStore, Owner, StoredFile, UploadIntent};
 use crate::metadata::{FileRecord, MetadataError, MetadataStore};
@@ -439,7 +439,7 @@ async fn deliver(
     let sha256 = put::send(target, way, candidate.file, candidate.size).await?;
     failpoint::reach("upload.after-put");
     if local || !fits {
-        let sidecar = record::sidecar(record).map_err(|error| PutError::Read(error.into()))?;
+        let sidecar = sidecar::render(record, None).map_err(|error| PutError::Read(error.into()))?;
         put::small(provider, &places.sidecar, way, sidecar).await?;
         failpoint::reach("upload.after-sidecar");
     }

@@ -1,11 +1,10 @@
-//! The record of a new file, and the two forms in which it goes with the bytes: the sidecar beside a local file, as
-//! CivicPress writes it, and headers on an object of a bucket.
+//! The record of a new file, and the headers that carry it on an object of a bucket.
 
-use chrono::{DateTime, SecondsFormat, SubsecRound, Utc};
+use chrono::{DateTime, SubsecRound, Utc};
 use object_store::{Attribute, Attributes};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
-use serde::Serialize;
 
+use super::super::sidecar::millis;
 use super::{UploadRequest, name};
 use crate::metadata::{FileRecord, Stamp};
 use crate::providers::Key;
@@ -53,49 +52,9 @@ pub(super) fn new(
     key.is_addressable().then_some((key, record))
 }
 
-/// In the order of CivicPress's own sidecars.
-#[derive(Serialize)]
-struct Sidecar<'a> {
-    id: &'a str,
-    original_name: &'a str,
-    stored_filename: &'a str,
-    folder: &'a str,
-    relative_path: &'a str,
-    provider_path: &'a str,
-    size: i64,
-    mime_type: &'a str,
-    description: Option<&'a str>,
-    uploaded_by: Option<&'a str>,
-    created_at: Option<String>,
-    updated_at: Option<String>,
-}
-
-/// The sidecar's bytes.
-pub(super) fn sidecar(record: &FileRecord) -> serde_json::Result<Vec<u8>> {
-    serde_json::to_vec_pretty(&Sidecar {
-        id: &record.id,
-        original_name: &record.original_name,
-        stored_filename: &record.stored_filename,
-        folder: &record.folder,
-        relative_path: &record.relative_path,
-        provider_path: &record.provider_path,
-        size: record.size,
-        mime_type: &record.mime_type,
-        description: record.description.as_deref(),
-        uploaded_by: record.uploaded_by.as_deref(),
-        created_at: millis(&record.created_at),
-        updated_at: millis(&record.updated_at),
-    })
-}
-
-/// As JavaScript writes times: `2026-11-23T18:39:15.000Z`.
-fn millis(stamp: &Stamp) -> Option<String> {
-    let at = stamp.time()?;
-    Some(at.to_rfc3339_opts(SecondsFormat::Millis, true))
-}
-
 /// The content type and the record as an object's own metadata; whether all of it fitted. What did not fit is left to
-/// a sidecar.
+/// a sidecar. Headers tell how the file came: of one that was moved since, the key tells the folder, and of one whose
+/// description was changed since, a sidecar tells that, since new headers would make it another object.
 pub(super) fn attributes(record: &FileRecord) -> (Attributes, bool) {
     let whole = [
         ("civic-id", Some(record.id.as_str())),
@@ -141,26 +100,6 @@ mod tests {
             created_at: at.clone(),
             updated_at: at,
         }
-    }
-
-    #[test]
-    fn a_sidecar_is_byte_for_byte_what_civicpress_would_write() {
-        let text = String::from_utf8(sidecar(&record("in-camera.m4a", None)).unwrap()).unwrap();
-        let expected = r#"{
-  "id": "1c9be456-9019-4123-86c2-b2a304657661",
-  "original_name": "in-camera.m4a",
-  "stored_filename": "in-camera_1c9be456-9019-4123-86c2-b2a304657661.m4a",
-  "folder": "recordings_raw",
-  "relative_path": "recordings_raw/in-camera_1c9be456-9019-4123-86c2-b2a304657661.m4a",
-  "provider_path": "/srv/storage/recordings_raw/in-camera_1c9be456-9019-4123-86c2-b2a304657661.m4a",
-  "size": 4096,
-  "mime_type": "audio/mp4",
-  "description": null,
-  "uploaded_by": "clerk1",
-  "created_at": "2026-11-23T18:39:15.000Z",
-  "updated_at": "2026-11-23T18:39:15.000Z"
-}"#;
-        assert_eq!(text, expected);
     }
 
     #[test]

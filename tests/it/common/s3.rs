@@ -67,6 +67,21 @@ impl Bucket {
         assert!((200..300).contains(&status), "DELETE answered {status}");
     }
 
+    /// An object's bytes; `None` where there is none.
+    pub fn get(&self, key: &str) -> Option<Vec<u8>> {
+        let request = self.request("GET", key);
+        let mut socket = TcpStream::connect(self.endpoint.trim_start_matches("http://")).unwrap();
+        socket.write_all(request.as_bytes()).unwrap();
+        let mut answer = Vec::new();
+        socket.read_to_end(&mut answer).unwrap();
+        let end = answer.windows(4).position(|four| four == b"\r\n\r\n").unwrap();
+        match &answer[9..12] {
+            b"200" => Some(answer.split_off(end + 4)),
+            b"404" => None,
+            _ => panic!("GET {key}: {}", answer.escape_ascii()),
+        }
+    }
+
     /// An entry for `providers:` in `storage.yml`; `prefix` may be empty.
     pub fn provider_yaml(&self, name: &str, prefix: &str) -> String {
         format!(

@@ -1,11 +1,13 @@
-//! `--repair sizes`: the record is set to what is there.
+//! `--repair sizes`: the record, and its sidecar with it, is set to what is there.
 
 use chrono::SubsecRound;
 
 use super::super::finding::Mismatch;
 use super::session::{ApplyError, Work};
+use crate::engine::sidecar::{self, Absent, SidecarError};
+use crate::engine::update::record_step;
 use crate::failpoint::reach;
-use crate::metadata::journal::{Action, Intended, NewStep, RecordChange, Settlement, StepState};
+use crate::metadata::journal::{Intended, NewStep, Settlement, StepState};
 use crate::metadata::{FileRecord, Stamp};
 
 /// Judges a batch anew and sets the sizes that are still wrong in the same way.
@@ -23,23 +25,49 @@ pub async fn batch(work: &mut Work<'_>, items: Vec<Mismatch>) -> Result<(), Appl
     if steps.is_empty() {
         return Ok(());
     }
+    let sites: Vec<(String, Option<String>)> = steps
+        .iter()
+        .map(|step| (step.provider.clone(), step.file_id.clone()))
+        .collect();
     let answers = work.run.intend(steps).await?;
     reach("cleanup.after-intend");
-    let settled = |answer: &Intended| match answer {
-        Intended::Written(number) => Some(Settlement {
-            number: *number,
-            state: StepState::Settled,
-            error: None,
-            change: None,
-        }),
-        Intended::Conflict => None,
-    };
-    let settlements: Vec<Settlement> = answers.iter().filter_map(settled).collect();
-    work.outcome.skipped.mismatches += (answers.len() - settlements.len()) as u64;
+    let mut settlements = Vec::with_capacity(answers.len());
+    for (answer, (provider, id)) in answers.into_iter().zip(sites) {
+        match answer {
+            Intended::Written(number) => {
+                if agrees(work, &provider, id.as_deref()).await? {
+                    settlements.push(Settlement {
+                        number,
+                        state: StepState::Settled,
+                        error: None,
+                        change: None,
+                    });
+                }
+            }
+            Intended::Conflict => work.outcome.skipped.mismatches += 1,
+        }
+    }
+    reach("cleanup.after-sidecars");
     let made = work.run.settle(settlements).await?;
     work.outcome.repaired += made.into_iter().filter(|made| *made).count() as u64;
     reach("cleanup.after-settle");
     Ok(())
+}
+
+/// Whether the sidecar tells the new size, too; else the next run sees to it.
+async fn agrees(work: &mut Work<'_>, provider: &str, id: Option<&str>) -> Result<bool, ApplyError> {
+    let (Some(provider), Some(id)) = (work.provider(provider), id) else {
+        return Ok(true);
+    };
+    match sidecar::agree(&provider, work.desk.metadata, id, Absent::Left).await {
+        Ok(()) => Ok(true),
+        Err(SidecarError::Metadata(error)) => Err(error.into()),
+        Err(SidecarError::Provider(error)) => {
+            work.failed(id, &error)?;
+            work.outcome.open = true;
+            Ok(false)
+        }
+    }
 }
 
 /// The step, where the object still has the size that was found and the row is still the one that says otherwise.
@@ -72,23 +100,5 @@ async fn judge(work: &mut Work<'_>, item: &Mismatch) -> Result<Option<NewStep>, 
         updated_at: Stamp::At(work.desk.clock.now().trunc_subsecs(0)),
         ..row.clone()
     };
-    Ok(Some(step(&provider.name, row, after)))
-}
-
-fn step(provider: &str, row: FileRecord, after: FileRecord) -> NewStep {
-    NewStep {
-        action: Action::Record,
-        provider: provider.to_owned(),
-        key: None,
-        to_key: None,
-        evidence: None,
-        file_id: Some(row.id.clone()),
-        before: Some(row.clone()),
-        after: Some(after.clone()),
-        change: Some(RecordChange::Replace {
-            expected: Box::new(row),
-            record: Box::new(after),
-        }),
-        undoes: None,
-    }
+    Ok(Some(record_step(&provider.name, row, after)))
 }

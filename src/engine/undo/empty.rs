@@ -1,0 +1,113 @@
+//! Emptying the trash: each removal a step that names the one whose bytes it takes for good.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::super::changes::{BATCH, Changes, Sites, failed, failed_by};
+use super::super::journal::{JournalError, RunHandle};
+use super::super::objects::purge_all;
+use super::super::{Interrupt, Progress};
+use super::{name_of, settlement, shown, size_alone, size_of};
+use crate::failpoint::reach;
+use crate::metadata::journal::{Action, Intended, NewStep, Step, StepState};
+use crate::providers::{Key, Provider};
+
+/// Deletes what is in the trash for good. Only steps whose bytes lie there.
+///
+/// # Errors
+/// As [`undo`](super::undo).
+///
+/// # Cancellation
+/// As [`undo`](super::undo).
+pub async fn empty(
+    run: &RunHandle,
+    sites: &Sites,
+    steps: &[Step],
+    (progress, interrupt): (&dyn Progress, &Interrupt),
+) -> Result<Changes, JournalError> {
+    let mut changes = Changes::default();
+    progress.start("Emptying the trash", Some(steps.len() as u64));
+    for (at, batch) in steps.chunks(BATCH * 5).enumerate() {
+        if interrupt.is_requested() {
+            changes.interrupted = true;
+            break;
+        }
+        empty_batch(run, sites, batch, &mut changes).await?;
+        progress.advance((at * BATCH * 5 + batch.len()) as u64, &run.id());
+    }
+    progress.finish();
+    Ok(changes)
+}
+
+async fn empty_batch(
+    run: &RunHandle,
+    sites: &Sites,
+    batch: &[Step],
+    changes: &mut Changes,
+) -> Result<(), JournalError> {
+    let mut targets = Vec::with_capacity(batch.len());
+    for step in batch {
+        match sites.named(&step.provider, &name_of(step)) {
+            Ok(provider) => targets.push((step, provider)),
+            Err(error) => changes.fail(error),
+        }
+    }
+    let intended = run
+        .intend(targets.iter().map(|(step, _)| removal(step)).collect())
+        .await?;
+    reach("empty.after-intend");
+    let mut by_provider: BTreeMap<String, Removals<'_>> = BTreeMap::new();
+    for (answer, (step, provider)) in intended.into_iter().zip(targets) {
+        match (answer, &step.to_key) {
+            (Intended::Written(number), Some(key)) => {
+                let entry = by_provider.entry(provider.name.clone());
+                let (_, items) = entry.or_insert_with(|| (provider, Vec::new()));
+                items.push((number, step, Key::from(key.as_str())));
+            }
+            _ => changes.fail(failed(
+                &name_of(step),
+                "STORAGE_ERROR",
+                "another run is putting it back",
+            )),
+        }
+    }
+    for (provider, items) in by_provider.into_values() {
+        let keys: Vec<Key> = items.iter().map(|(_, _, key)| key.clone()).collect();
+        let answers = purge_all(&provider, &keys).await;
+        reach("empty.after-act");
+        let mut settlements = Vec::with_capacity(items.len());
+        for ((number, step, _), answer) in items.iter().zip(answers) {
+            match answer {
+                Ok(()) => {
+                    settlements.push(settlement(*number, StepState::Settled, None, None));
+                    changes.succeed(shown(step), size_of(step));
+                }
+                // It may still go: the next run asks again.
+                Err(error) => {
+                    changes.fail(failed_by(&name_of(step), &error));
+                }
+            }
+        }
+        run.settle(settlements).await?;
+    }
+    reach("empty.after-settle");
+    Ok(())
+}
+
+/// Written steps of one provider, each with its place in the trash.
+type Removals<'a> = (Arc<Provider>, Vec<(u64, &'a Step, Key)>);
+
+fn removal(step: &Step) -> NewStep {
+    NewStep {
+        action: Action::Purge,
+        provider: step.provider.clone(),
+        key: step.to_key.clone(),
+        to_key: None,
+        evidence: step.evidence.as_ref().map(size_alone),
+        file_id: step.file_id.clone(),
+        before: None,
+        after: None,
+        change: None,
+        undoes: Some((step.run_id.clone(), step.number)),
+    }
+}
