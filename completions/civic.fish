@@ -1,5 +1,5 @@
 # fish completion for civic
-set -g __civic_valued --system-data --config --database --output --log-format --progress --color --folder --by --folder --search --type --provider --sort --page --limit --folder --from-list --concurrency --description --uploaded-by --out --provider --folder --kind --min-age --max-delete --repair --override --explain --limit --description --folder --file --from-list --concurrency --older-than --update --provider-type --path --bucket --region --endpoint --prefix --path --access --allowed-types --max-size --description --quota --path --access --allowed-types --max-size --description --quota --out
+set -g __civic_valued --system-data --config --database --output --log-format --progress --color --folder --by --folder --search --type --provider --sort --page --limit --folder --from-list --concurrency --description --uploaded-by --out --provider --folder --kind --min-age --max-delete --repair --override --explain --limit --description --folder --file --from-list --concurrency --override --older-than --override --override --update --provider-type --path --bucket --region --endpoint --prefix --override --path --access --allowed-types --max-size --description --quota --path --access --allowed-types --max-size --description --quota --out
 set -g __civic_commands storage:usage storage:list storage:info storage:upload storage:download storage:cleanup storage:runs storage:update storage:delete storage:trash storage:undo storage:config storage:init storage:folder:add storage:folder:update storage:folder:remove completions man
 
 # The command typed so far, joined by ':'; a first line says whether it is whole.
@@ -118,10 +118,13 @@ complete -c civic -n 'test (__civic_command) = whole:storage:delete' -l from-lis
 complete -c civic -n 'test (__civic_command) = whole:storage:delete' -l concurrency -x -d 'How many files are worked on at once [default: global.max_concurrent_deletes]'
 complete -c civic -n 'test (__civic_command) = whole:storage:delete' -l purge -d 'Delete for good, past the trash: nothing brings the files back'
 complete -c civic -n 'test (__civic_command) = whole:storage:delete' -l dry-run -d 'Only tell what would be deleted'
+complete -c civic -n 'test (__civic_command) = whole:storage:delete' -l override -x -a 'ownership' -d 'Let this run go on though a safety rule speaks. `ownership`: another installation claims the storage; it is then claimed for this one'
 complete -c civic -n 'test (__civic_command) = whole:storage:trash' -l older-than -x -d 'Empty: only what was deleted longer ago than this; 0 is everything [default: cleanup.trash_retention]'
 complete -c civic -n 'test (__civic_command) = whole:storage:trash' -l dry-run -d 'Only tell what would be done'
+complete -c civic -n 'test (__civic_command) = whole:storage:trash' -l override -x -a 'ownership' -d 'Let this run go on though a safety rule speaks. `ownership`: another installation claims the storage; it is then claimed for this one'
 complete -c civic -n 'test (__civic_command) = whole:storage:trash' -a 'list restore empty'
 complete -c civic -n 'test (__civic_command) = whole:storage:undo' -l dry-run -d 'Only tell what would be put back'
+complete -c civic -n 'test (__civic_command) = whole:storage:undo' -l override -x -a 'ownership' -d 'Let this run go on though a safety rule speaks. `ownership`: another installation claims the storage; it is then claimed for this one'
 complete -c civic -n 'test (__civic_command) = whole:storage:config' -l validate -d 'Check only, and tell all that is wrong'
 complete -c civic -n 'test (__civic_command) = whole:storage:config' -l strict -d 'With --validate: warnings are errors'
 complete -c civic -n 'test (__civic_command) = whole:storage:config' -l schema -d 'Print the JSON Schema of storage.yml, for editors'
@@ -134,6 +137,7 @@ complete -c civic -n 'test (__civic_command) = whole:storage:init' -l region -x 
 complete -c civic -n 'test (__civic_command) = whole:storage:init' -l endpoint -x -d 's3: the service\'s URL, where it is not AWS'
 complete -c civic -n 'test (__civic_command) = whole:storage:init' -l prefix -x -d 's3: what every key begins with'
 complete -c civic -n 'test (__civic_command) = whole:storage:init' -l dry-run -d 'Show what would be made'
+complete -c civic -n 'test (__civic_command) = whole:storage:init' -l override -x -a 'ownership' -d 'Let this run go on though a safety rule speaks. `ownership`: another installation claims the storage; it is then claimed for this one'
 complete -c civic -n 'test (__civic_command) = whole:storage:folder:add' -l path -x -d 'Path below the provider\'s root'
 complete -c civic -n 'test (__civic_command) = whole:storage:folder:add' -l access -x -a 'public authenticated private' -d 'Who may read its files'
 complete -c civic -n 'test (__civic_command) = whole:storage:folder:add' -l allowed-types -x -d 'Extensions it takes, separated by commas; "*" is any'

@@ -11,6 +11,7 @@ use tokio::runtime::{Builder, Runtime};
 use crate::cli::{GlobalArgs, ProgressFormat};
 use crate::config::{self, Config, DatabaseUrl, LoadRequest, Loaded, ProviderConfig};
 use crate::engine::journal::Journal;
+use crate::engine::marker::Claim;
 use crate::engine::{Clock, Interrupt, SystemClock};
 use crate::error::{Code, Exit, Failure};
 use crate::metadata::journal::{JournalReader, JournalStore, Owner};
@@ -156,6 +157,27 @@ impl Context {
             clock: Arc::new(self.clock()),
             owner: Owner::of_this_process(),
             actor: user,
+            host: self.host(),
+        })
+    }
+
+    /// What the host is called for as long as the deployment is on it.
+    #[must_use]
+    pub fn host(&self) -> String {
+        let named = std::env::var(config::HOST).ok().filter(|name| !name.is_empty());
+        named.unwrap_or_else(|| Owner::of_this_process().host)
+    }
+
+    /// As whom this program asks for providers, for commands that only read.
+    ///
+    /// # Errors
+    /// As [`Self::metadata`].
+    pub async fn claim(&self) -> Result<Claim, Failure> {
+        let store = self.sqlite()?;
+        Ok(Claim {
+            installation: store.known_installation().await?,
+            database: store.location(),
+            host: self.host(),
         })
     }
 

@@ -68,6 +68,7 @@ pub fn counts(changes: &Changes) -> Value {
         "successfulCount": changes.successful.len(),
         "failedCount": changes.failed.len(),
         "bytes": changes.bytes,
+        "takenOver": changes.taken_over,
     })
 }
 
@@ -190,7 +191,7 @@ impl View for ChangesView {
     }
 
     fn summary(&self) -> Value {
-        json!({
+        let mut summary = json!({
             "runId": self.run_id,
             "dryRun": self.dry_run,
             "total": self.changes.successful.len() + self.changes.failed.len(),
@@ -198,7 +199,11 @@ impl View for ChangesView {
             "failedCount": self.changes.failed.len(),
             "bytes": self.changes.bytes,
             "errorSummary": self.changes.errors,
-        })
+        });
+        if !self.changes.taken_over.is_empty() {
+            summary["takenOver"] = json!(self.changes.taken_over);
+        }
+        summary
     }
 
     fn columns(&self) -> &'static [&'static str] {

@@ -1,6 +1,6 @@
 //! `storage:delete`: takes files away, into the trash unless told otherwise.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::io::BufRead;
 
 use clap::Args;
@@ -8,8 +8,9 @@ use serde_json::json;
 
 use super::ask;
 use super::changes::{Words, conclude, counts, planned, preview, sites, status};
+use super::ownership::{self, OwnershipArgs};
 use crate::Context;
-use crate::engine::changes::{Changes, failed};
+use crate::engine::changes::{Changes, Sites, failed};
 use crate::engine::cleanup::ItemError;
 use crate::engine::delete::{self, DeleteRequest, Planned};
 use crate::engine::info;
@@ -42,6 +43,8 @@ pub struct DeleteArgs {
     /// Only tell what would be deleted
     #[arg(long)]
     dry_run: bool,
+    #[command(flatten)]
+    ownership: OwnershipArgs,
 }
 
 const WORDS: Words = Words {
@@ -66,7 +69,7 @@ pub fn run(context: &Context, args: &DeleteArgs) -> Result<Outcome, Failure> {
     let names = names(args)?;
     // Asked for before anything is read, and only where something may be written.
     let journal = (!args.dry_run).then(|| context.run_journal()).transpose()?;
-    let sites = sites(context)?;
+    let mut sites = sites(context)?;
     let concurrency = match args.concurrency {
         Some(asked) => usize::from(asked),
         None => context.config()?.global.max_concurrent_deletes,
@@ -80,7 +83,10 @@ pub fn run(context: &Context, args: &DeleteArgs) -> Result<Outcome, Failure> {
             purge: args.purge,
             concurrency,
         };
+        let touched = touched(&sites, &request.records);
+        let touched = touched.iter().map(String::as_str);
         let Some(journal) = journal else {
+            ownership::warn(context, &mut sites, touched).await?;
             let mut changes = of_plan(delete::plan(&sites, &request).await);
             changes.fail_all(unknown);
             return Ok(planned(WORDS, changes));
@@ -90,18 +96,31 @@ pub fn run(context: &Context, args: &DeleteArgs) -> Result<Outcome, Failure> {
             changes.fail_all(unknown);
             return Ok(conclude(WORDS, None, changes));
         }
+        let custody = ownership::check(&journal, &mut sites, touched, &args.ownership).await?;
         ask::confirm(context, &preview(&named(&request.records)), question)?;
+        let taken_over = ownership::claim(custody, &mut sites).await;
         recover(&journal, &sites.usable()).await?;
-        let run = journal.begin(WORDS.operation, asked(&request)).await?;
+        let run = journal.begin(WORDS.operation, asked(args, &request)).await?;
         let mut changes = delete::delete(&run, &sites, &request, (&progress, &interrupt)).await?;
         changes.fail_all(unknown);
+        changes.taken_over = taken_over;
         run.finish(status(&changes), counts(&changes)).await?;
         Ok(conclude(WORDS, Some(run.id()), changes))
     })
 }
 
-fn asked(request: &DeleteRequest) -> serde_json::Value {
-    json!({ "files": request.records.len(), "purge": request.purge })
+fn asked(args: &DeleteArgs, request: &DeleteRequest) -> serde_json::Value {
+    json!({
+        "files": request.records.len(),
+        "purge": request.purge,
+        "overrides": args.ownership.asked(),
+    })
+}
+
+/// Providers that the records' objects are in.
+fn touched(sites: &Sites, records: &[FileRecord]) -> BTreeSet<String> {
+    let providers = records.iter().filter_map(|record| sites.of_record(record).ok());
+    providers.map(|(provider, _)| provider.name.clone()).collect()
 }
 
 fn named(records: &[FileRecord]) -> Vec<(String, u64)> {

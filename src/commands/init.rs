@@ -1,5 +1,7 @@
 //! `storage:init`: a first `storage.yml` and database. Asks at a terminal, takes flags anywhere, overwrites nothing.
 
+mod claim;
+
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -9,11 +11,13 @@ use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
 
 use super::ask;
+use super::ownership::OwnershipArgs;
 use crate::Context;
 use crate::config::{self, DatabaseUrl, NewProvider, Starter};
 use crate::error::{Code, Exit, Failure};
 use crate::metadata::sqlite;
 use crate::output::{Human, Outcome, View};
+use claim::Storage;
 
 /// Makes a first storage.yml and the database
 ///
@@ -43,6 +47,8 @@ pub struct InitArgs {
     /// Show what would be made
     #[arg(long)]
     dry_run: bool,
+    #[command(flatten)]
+    ownership: OwnershipArgs,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -51,14 +57,15 @@ enum ProviderType {
     S3,
 }
 
-/// Writes `storage.yml`, the database and the root of a local provider.
+/// Writes `storage.yml`, the database and the root of a local provider, and the marker that says whose storage it is.
 ///
 /// # Errors
 /// Where a `storage.yml` is there already, flags do not fit together, or something cannot be written. What was made by
 /// then stays; nothing that was there is changed.
-pub fn run(context: &Context, args: InitArgs) -> Result<Outcome, Failure> {
+pub fn run(context: &Context, mut args: InitArgs) -> Result<Outcome, Failure> {
     let request = context.load_request()?;
     let dry_run = args.dry_run;
+    let ownership = std::mem::take(&mut args.ownership);
     let starter = config::starter(&request, &provider(context, args)?)?;
     refuse_to_overwrite(&starter.config_file)?;
     let DatabaseUrl::Sqlite(database) = &starter.database else {
@@ -69,10 +76,12 @@ pub fn run(context: &Context, args: InitArgs) -> Result<Outcome, Failure> {
         return Err(Failure::usage(message));
     };
     let steps = steps(&starter, database)?;
+    let storage = Storage::look(context, (&starter, database), &ownership)?;
     if !dry_run {
         for step in steps.iter().filter(|step| !step.exists) {
             step.make(&starter)?;
         }
+        storage.claim(context)?;
     }
     let made = Made {
         starter,

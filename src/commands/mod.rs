@@ -5,6 +5,7 @@ mod ask;
 mod batch;
 mod changes;
 mod edited;
+mod ownership;
 mod shared;
 mod text;
 

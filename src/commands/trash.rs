@@ -8,7 +8,8 @@ use serde_json::{Value, json};
 
 use super::ask;
 use super::changes::{Words, conclude, counts, planned, preview, sites, status};
-use super::undo::{label, plan, put_back};
+use super::ownership::{self, OwnershipArgs};
+use super::undo::{label, plan, put_back, touched};
 use crate::Context;
 use crate::config::parse_duration;
 use crate::engine::Clock;
@@ -34,6 +35,8 @@ pub struct TrashArgs {
     /// Only tell what would be done
     #[arg(long)]
     dry_run: bool,
+    #[command(flatten)]
+    ownership: OwnershipArgs,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -77,8 +80,8 @@ pub fn run(context: &Context, args: &TrashArgs) -> Result<Outcome, Failure> {
             let items: Vec<Value> = trashed(&*context.history()?).await?.iter().map(shown).collect();
             Ok(Outcome::done(TrashView { items }))
         }),
-        TrashVerb::Restore => restore(context, &args.ids, args.dry_run),
-        TrashVerb::Empty => empty(context, args.older_than.as_deref(), args.dry_run),
+        TrashVerb::Restore => restore(context, args),
+        TrashVerb::Empty => empty(context, args),
     }
 }
 
@@ -92,8 +95,9 @@ async fn trashed(history: &dyn JournalReader) -> Result<Vec<Step>, Failure> {
     Ok(history.steps(&query).await?)
 }
 
-fn restore(context: &Context, ids: &[String], dry_run: bool) -> Result<Outcome, Failure> {
+fn restore(context: &Context, args: &TrashArgs) -> Result<Outcome, Failure> {
     const QUESTION: &str = "Put these back?";
+    let (ids, dry_run) = (&args.ids, args.dry_run);
     if !dry_run {
         ask::possible(context, QUESTION)?;
     }
@@ -113,7 +117,11 @@ fn restore(context: &Context, ids: &[String], dry_run: bool) -> Result<Outcome, 
             context,
             (RESTORE, QUESTION),
             steps,
-            (json!({ "ids": ids }), &interrupt),
+            (
+                json!({ "ids": ids, "overrides": args.ownership.asked() }),
+                &args.ownership,
+                &interrupt,
+            ),
         )
         .await
     })
@@ -137,12 +145,13 @@ fn latest(trashed: &[Step], ids: &[String]) -> (Vec<Step>, Vec<String>) {
     (steps, unknown)
 }
 
-fn empty(context: &Context, older_than: Option<&str>, dry_run: bool) -> Result<Outcome, Failure> {
+fn empty(context: &Context, args: &TrashArgs) -> Result<Outcome, Failure> {
     const QUESTION: &str = "Delete these for good? Nothing will bring them back.";
+    let dry_run = args.dry_run;
     if !dry_run {
         ask::possible(context, QUESTION)?;
     }
-    let age = match older_than {
+    let age = match args.older_than.as_deref() {
         Some(text) => {
             parse_duration(text).map_err(|why| Failure::usage(format!("--older-than {text}: {why}")))?
         }
@@ -156,23 +165,31 @@ fn empty(context: &Context, older_than: Option<&str>, dry_run: bool) -> Result<O
         .unwrap_or(DateTime::<Utc>::MIN_UTC);
     let progress = context.progress();
     context.block_on_changes(|interrupt| async move {
-        let sites = sites(context)?;
+        let mut sites = sites(context)?;
         if !dry_run {
             recover(&context.run_journal()?, &sites.usable()).await?;
         }
         let mut steps = trashed(&*context.history()?).await?;
         steps.retain(|step| step.changed_at <= before);
+        let touched = touched(&steps);
+        let touched = touched.iter().map(String::as_str);
         if dry_run {
+            ownership::warn(context, &mut sites, touched).await?;
             return Ok(planned(EMPTY, of_plan(&sites, &steps)));
         }
         if steps.is_empty() {
             return Ok(conclude(EMPTY, None, Changes::default()));
         }
         let items: Vec<(String, u64)> = steps.iter().map(|step| (label(step), size_of(step))).collect();
+        let journal = context.run_journal()?;
+        let custody = ownership::check(&journal, &mut sites, touched, &args.ownership).await?;
         ask::confirm(context, &preview(&items), QUESTION)?;
-        let asked = json!({ "before": before, "files": steps.len() });
-        let run = context.run_journal()?.begin(EMPTY.operation, asked).await?;
-        let changes = undo::empty(&run, &sites, &steps, (&progress, &interrupt)).await?;
+        let taken_over = ownership::claim(custody, &mut sites).await;
+        let overrides = args.ownership.asked();
+        let asked = json!({ "before": before, "files": steps.len(), "overrides": overrides });
+        let run = journal.begin(EMPTY.operation, asked).await?;
+        let mut changes = undo::empty(&run, &sites, &steps, (&progress, &interrupt)).await?;
+        changes.taken_over = taken_over;
         run.finish(status(&changes), counts(&changes)).await?;
         Ok(conclude(EMPTY, Some(run.id()), changes))
     })

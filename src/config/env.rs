@@ -6,6 +6,8 @@ use std::collections::BTreeMap;
 pub const SYSTEM_DATA: &str = "CIVIC_SYSTEM_DATA";
 pub const CONFIG_FILE: &str = "CIVIC_STORAGE_CONFIG";
 pub const DATABASE_URL: &str = "CIVIC_DATABASE_URL";
+/// What the host is called, where its own name does not stay: in a container.
+pub const HOST: &str = "CIVIC_HOST_NAME";
 pub const ACTIVE_PROVIDER: &str = "STORAGE_ACTIVE_PROVIDER";
 
 /// The variables of one type of provider that name no provider, for one value, first match wins.

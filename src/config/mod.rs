@@ -35,6 +35,7 @@ use std::path::{Path, PathBuf};
 pub use build::folder_name;
 pub use check::{access_name, root_text};
 pub use edit::{Edit, WriteError};
+pub use env::HOST;
 pub use error::{ConfigError, Problem, Warning};
 pub use folders::{FolderFields, add_folder, remove_folder, update_folder};
 pub use locate::{DatabaseUrl, Located, absolute};

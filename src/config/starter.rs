@@ -7,7 +7,7 @@ use super::error::ConfigError;
 use super::locate::{self, DatabaseUrl};
 use super::path::KeyPath;
 use super::yaml::{Change, Document, Value};
-use super::{LoadRequest, interpret};
+use super::{Config, LoadRequest, interpret};
 
 /// Where a new installation keeps its files.
 #[derive(Debug, Clone)]
@@ -31,6 +31,8 @@ pub struct Starter {
     pub config_file: PathBuf,
     /// Content of `config_file`.
     pub text: String,
+    /// What it says, with what the environment adds.
+    pub config: Config,
     pub database: DatabaseUrl,
     /// Root of a local provider.
     pub root: Option<PathBuf>,
@@ -59,7 +61,7 @@ pub fn starter(request: &LoadRequest, provider: &NewProvider) -> Result<Starter,
     let text = document
         .edited(&changes(provider, root.as_deref()))
         .map_err(refused)?;
-    interpret(
+    let reading = interpret(
         &located.config_file,
         text.clone(),
         &located.system_data,
@@ -69,6 +71,7 @@ pub fn starter(request: &LoadRequest, provider: &NewProvider) -> Result<Starter,
         system_data: located.system_data,
         config_file: located.config_file,
         text,
+        config: reading.config,
         database: located.database,
         root,
         variables: variables(provider),

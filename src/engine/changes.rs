@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use super::cleanup::{ErrorSummary, ItemError};
 use super::list::owner;
+use super::ownership::TakenOver;
 use crate::metadata::{FileRecord, ProviderRoots};
 use crate::providers::{Key, Provider, ProviderError};
 
@@ -48,6 +49,11 @@ impl Sites {
         let provider = self.named(name, &record.id)?;
         let key = provider.mapping.key_of(path).ok_or_else(unmapped)?;
         Ok((provider, key))
+    }
+
+    /// From now on the provider cannot be used, for this reason.
+    pub fn give_up(&mut self, provider: &str, error: &ProviderError) {
+        self.providers.insert(provider.to_owned(), Err(error.to_string()));
     }
 
     /// All that can be used.
@@ -95,6 +101,8 @@ pub struct Changes {
     pub successful: Vec<Value>,
     pub failed: Vec<ItemError>,
     pub errors: ErrorSummary,
+    /// Providers that were another installation's before.
+    pub taken_over: Vec<TakenOver>,
     /// Bytes of what went through.
     pub bytes: u64,
     /// The operator stopped it between two batches.

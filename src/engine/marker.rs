@@ -2,8 +2,9 @@
 //! manages what is stored there. A bucket of somebody else's, or a copy of the database on another host, is told by it
 //! before anything is deleted.
 //!
-//! It is written once, by the first command that destroys something or by the one that makes the deployment, and never
-//! overwritten here: who takes a place over removes the marker by hand.
+//! It is written once, by the first command that destroys something or by the one that makes the deployment. Only
+//! [`take_over`] puts another in its place, for an operator who said so. Who asks before changing anything is
+//! [`super::ownership`].
 
 use object_store::{Error, ObjectStoreExt, PutMode, PutOptions, PutPayload};
 use serde::{Deserialize, Serialize};
@@ -17,12 +18,12 @@ pub const MARKER_KEY: &str = ".civic/installation.json";
 /// a staging host often the same path.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Claim {
-    /// The id that the database was given when it was first written to; `None` for commands that only read, which
-    /// then do not compare it.
+    /// The id that the database was given when it was first written to; `None` where it has none yet, so that no marker
+    /// can be its own.
     pub installation: Option<String>,
     /// As the operator would name it, without any password.
     pub database: String,
-    /// The host that the database is on.
+    /// The host that the database is on, by a name that it keeps.
     pub host: String,
 }
 
@@ -36,15 +37,20 @@ struct Marker {
 }
 
 impl Marker {
+    fn of(claim: &Claim) -> Option<Self> {
+        Some(Self {
+            installation: claim.installation.clone()?,
+            database: claim.database.clone(),
+            host: claim.host.clone(),
+        })
+    }
+
     fn is_of(&self, claim: &Claim) -> bool {
         self.database == claim.database && self.host == claim.host && self.has_installation(claim)
     }
 
     fn has_installation(&self, claim: &Claim) -> bool {
-        claim
-            .installation
-            .as_ref()
-            .is_none_or(|id| *id == self.installation)
+        claim.installation.as_ref() == Some(&self.installation)
     }
 }
 
@@ -89,21 +95,33 @@ pub async fn look(provider: &Provider, ours: &Claim) -> Result<Ownership, Provid
 /// # Cancellation
 /// Safe: the marker is there or is not.
 pub async fn claim(provider: &Provider, ours: &Claim) -> Result<Ownership, ProviderError> {
-    let found = look(provider, ours).await?;
-    if found != Ownership::Unclaimed || ours.installation.is_none() {
-        return Ok(found);
+    match look(provider, ours).await? {
+        Ownership::Unclaimed => put(provider, ours, PutMode::Create).await,
+        found => Ok(found),
     }
+}
+
+/// Puts our marker where another's stands. Of several who do so at once the last one has it, and the look after it tells
+/// the others.
+///
+/// # Errors
+/// As [`claim`].
+///
+/// # Cancellation
+/// As [`claim`].
+pub async fn take_over(provider: &Provider, ours: &Claim) -> Result<Ownership, ProviderError> {
+    put(provider, ours, PutMode::Overwrite).await
+}
+
+async fn put(provider: &Provider, ours: &Claim, mode: PutMode) -> Result<Ownership, ProviderError> {
+    let Some(marker) = Marker::of(ours) else {
+        return look(provider, ours).await;
+    };
     let at = provider.location(&Key::from(MARKER_KEY))?;
-    let text = serde_json::to_vec_pretty(&Marker {
-        installation: ours.installation.clone().unwrap_or_default(),
-        database: ours.database.clone(),
-        host: ours.host.clone(),
-    })
-    .unwrap_or_default();
-    let create = PutOptions::from(PutMode::Create);
+    let text = serde_json::to_vec_pretty(&marker).unwrap_or_default();
     let put = provider
         .store
-        .put_opts(&at, PutPayload::from(text.clone()), create)
+        .put_opts(&at, PutPayload::from(text.clone()), PutOptions::from(mode))
         .await;
     let put = match put {
         // A server that knows no conditional put: what came first shows in the look below.

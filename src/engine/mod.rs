@@ -11,6 +11,7 @@ pub mod journal;
 pub mod list;
 pub mod marker;
 pub mod objects;
+pub mod ownership;
 pub mod runs;
 pub mod sidecar;
 pub mod undo;

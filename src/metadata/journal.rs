@@ -299,6 +299,9 @@ pub trait JournalReader: MetadataStore {
 
     async fn steps(&self, query: &StepQuery) -> Result<Vec<Step>>;
 
+    /// The installation's id, where one was made; see [`JournalStore::installation`].
+    async fn known_installation(&self) -> Result<Option<String>>;
+
     /// How many steps of each of these runs stand how; runs without steps are left out.
     async fn tally(&self, run_ids: &[String]) -> Result<Vec<(String, StepState, u64)>>;
 }

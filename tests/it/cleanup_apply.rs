@@ -327,8 +327,13 @@ fn rule_12_a_marker_of_another_installation_is_refused() {
         run.stdout
     );
     assert!(exists(&deployment, 11) && has_record(&deployment, 21));
-    assert_eq!(apply(&deployment, &["--override", "ownership"]).code, 0);
-    assert_eq!(fs::read_to_string(&marker).unwrap(), text);
+    let taken = apply(&deployment, &["--override", "ownership"]);
+    assert_eq!(taken.code, 0, "{taken:?}");
+    assert_eq!(taken.json()["data"]["takenOver"][0]["provider"], "local");
+    let ours = fs::read_to_string(&marker).unwrap();
+    let database = deployment.env().database().canonicalize().unwrap();
+    assert!(ours.contains(database.to_str().unwrap()), "{ours}");
+    assert_eq!(apply(&deployment, &[]).code, 0);
 }
 
 #[test]

@@ -21,6 +21,7 @@ mod harness;
 mod kills;
 mod metadata;
 mod mounted;
+mod ownership;
 mod providers;
 mod questions;
 mod recovery;

@@ -31,7 +31,7 @@ struct Town {
     provider: Arc<Provider>,
 }
 
-/// Every file under the storage root with its content, and every row.
+/// Every file under the storage root but the marker, with its content, and every row.
 type State = (BTreeMap<String, String>, BTreeMap<String, FileRecord>);
 
 impl Town {
@@ -69,6 +69,7 @@ impl Town {
             clock: Arc::new(SystemClock),
             owner: Owner::of_this_process(),
             actor: None,
+            host: "hall".to_owned(),
         }
     }
 
@@ -152,7 +153,7 @@ impl Town {
                 let path = entry.unwrap().path();
                 if path.is_dir() {
                     open.push(path);
-                } else {
+                } else if !path.ends_with(".civic/installation.json") {
                     let name = path.strip_prefix(&root).unwrap().display().to_string();
                     files.insert(name, fs::read_to_string(path).unwrap());
                 }

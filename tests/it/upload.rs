@@ -79,7 +79,7 @@ fn objects(env: &TestEnv) -> BTreeSet<String> {
                 .to_owned();
             if path.is_dir() && key != ".trash" {
                 pending.push(path);
-            } else if path.is_file() && key != ".civic/owner.json" {
+            } else if path.is_file() && key != ".civic/installation.json" {
                 found.insert(key);
             }
         }

@@ -4,9 +4,11 @@ use super::view::CleanupView;
 use super::{CleanupArgs, Repair, incomplete, known_folder, warn};
 use crate::Context;
 use crate::commands::ask;
+use crate::commands::ownership::{HINT, tell};
 use crate::engine::Interrupt;
 use crate::engine::cleanup::{self, ApplyRequest, Cleanup, CleanupRequest, Desk, End, Prepared, Refusal};
 use crate::engine::journal::Journal;
+use crate::engine::ownership;
 use crate::error::{Code, Exit, Failure};
 use crate::metadata::journal::RunStatus;
 use crate::output::{Outcome, format_count, format_size};
@@ -56,7 +58,7 @@ async fn apply_request(
     mut cleanup: CleanupRequest,
     journal: &Journal,
 ) -> Result<ApplyRequest, Failure> {
-    cleanup.claim.installation = Some(journal.store.installation().await?);
+    cleanup.claim = journal.claim().await?;
     Ok(ApplyRequest {
         cleanup,
         repair_sizes: args.repair == Some(Repair::Sizes),
@@ -114,6 +116,7 @@ async fn decide(
         ));
     }
     let (cleanup, end) = prepared.apply(desk, interrupt).await?;
+    tell(&cleanup.report.taken_over);
     let failure = match end {
         End::Interrupted => Some(Failure::interrupted().hint("run the command again to go on")),
         End::Failed(error) => Some(stopped(error.into(), &cleanup)),
@@ -154,7 +157,11 @@ fn refused(refusal: &Refusal) -> Failure {
         return failure.hint("this cannot be overridden: mend what was seen, then run the command again");
     }
     let flags: Vec<String> = rules.iter().map(|rule| format!("--override {rule}")).collect();
-    failure.hint(format!("if this is as it should be, add {}", flags.join(" ")))
+    let hint = format!("if this is as it should be, add {}", flags.join(" "));
+    if rules.contains(&ownership::RULE) {
+        return failure.hint(format!("{hint}. As to ownership: {HINT}"));
+    }
+    failure.hint(hint)
 }
 
 /// Changes that were made and settled.

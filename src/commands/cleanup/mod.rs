@@ -18,7 +18,6 @@ use crate::engine::cleanup::{self, Caps, Cleanup, CleanupRequest, Counts, Desk, 
 use crate::engine::marker::Claim;
 use crate::error::{Code, Exit, Failure};
 use crate::metadata::MetadataStore;
-use crate::metadata::journal::Owner;
 use crate::output::Outcome;
 use crate::providers::Provider;
 
@@ -115,7 +114,8 @@ pub fn run(context: &Context, args: &CleanupArgs) -> Result<Outcome, Failure> {
             return Err(Failure::unknown("rule", name, RULES));
         }
     }
-    let request = request(context, args)?;
+    let claim = context.block_on(context.claim())?;
+    let request = request(context, args, claim)?;
     if args.apply {
         return apply::run(context, args, request);
     }
@@ -140,7 +140,7 @@ pub fn run(context: &Context, args: &CleanupArgs) -> Result<Outcome, Failure> {
     })
 }
 
-fn request(context: &Context, args: &CleanupArgs) -> Result<CleanupRequest, Failure> {
+fn request(context: &Context, args: &CleanupArgs, claim: Claim) -> Result<CleanupRequest, Failure> {
     let config = context.config()?;
     let (enabled, unreachable) = enabled(context)?;
     let providers = if args.provider.is_empty() {
@@ -169,11 +169,7 @@ fn request(context: &Context, args: &CleanupArgs) -> Result<CleanupRequest, Fail
         folder: args.folder.clone(),
         kinds,
         min_age: min_age(args.min_age.as_deref(), config.cleanup.min_age)?,
-        claim: Claim {
-            installation: None,
-            database: context.metadata()?.location(),
-            host: Owner::of_this_process().host,
-        },
+        claim,
         caps: caps(args.max_delete.as_deref(), &config.cleanup)?,
     })
 }

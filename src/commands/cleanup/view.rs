@@ -12,6 +12,7 @@ use crate::engine::cleanup::{
     Cleaned, Cleanup, CleanupReport, Counts, ErrorSummary, Findings, ItemError, Kind, Mismatch, Misplaced,
     Mode, OrphanedObject, OrphanedRecord, ProviderScan, Skipped, Stray, Unmapped, Warning,
 };
+use crate::engine::ownership::TakenOver;
 use crate::output::{Align, Human, Table, View, format_count, format_size};
 
 /// Rows of each kind that a table shows; the other formats show all.
@@ -52,6 +53,8 @@ struct Data<'a> {
     skipped: Option<Skipped>,
     errors: Items<'a>,
     error_summary: &'a ErrorSummary,
+    #[serde(skip_serializing_if = "<[TakenOver]>::is_empty")]
+    taken_over: &'a [TakenOver],
     warnings: &'a [Warning],
 }
 
@@ -76,6 +79,7 @@ impl<'a> Data<'a> {
             cleaned: report.cleaned,
             repaired: report.repaired,
             skipped: report.skipped,
+            taken_over: &report.taken_over,
             errors: items(Kind::Errors),
             error_summary: &report.error_summary,
             warnings: &report.warnings,

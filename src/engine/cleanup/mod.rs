@@ -238,6 +238,7 @@ impl<'a> Run<'a> {
             cleaned: Cleaned::default(),
             repaired: None,
             skipped: None,
+            taken_over: Vec::new(),
             error_summary: ErrorSummary::default(),
             warnings: Vec::new(),
         };

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::finding::ItemError;
+use crate::engine::ownership::TakenOver;
 
 /// Whether a run only looked, or did something about it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -169,6 +170,9 @@ pub struct CleanupReport {
     /// `None` in a dry run.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub skipped: Option<Skipped>,
+    /// Providers that were another installation's before.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub taken_over: Vec<TakenOver>,
     pub error_summary: ErrorSummary,
     pub warnings: Vec<Warning>,
 }

@@ -10,6 +10,7 @@ use super::report::Warning;
 use super::scan::Scan;
 use super::{CleanupRequest, Desk, ScanError};
 use crate::engine::marker::{self, Ownership};
+use crate::engine::ownership;
 use crate::metadata::{ListQuery, SortKey};
 use crate::providers::{Probe, Provider};
 
@@ -73,7 +74,7 @@ pub async fn warnings(
         found.push(warn("clock-skew", message, true));
     }
     if let Ownership::Foreign(message) = marker::look(provider, &request.claim).await? {
-        found.push(warn("ownership", message, true));
+        found.push(warn(ownership::RULE, message, true));
     }
     if let Some(message) = restored(desk, request, provider, scan).await? {
         found.push(warn("restored-database", message, true));

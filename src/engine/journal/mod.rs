@@ -5,6 +5,7 @@
 
 mod owner;
 mod recover;
+mod remains;
 pub(super) mod rows;
 mod run;
 
@@ -15,6 +16,7 @@ pub use recover::{RecoveryReport, recover};
 pub use run::RunHandle;
 
 use super::Clock;
+use super::marker::Claim;
 use crate::metadata::MetadataError;
 use crate::metadata::journal::{JournalStore, Owner, Run};
 
@@ -26,6 +28,22 @@ pub struct Journal {
     pub owner: Owner,
     /// Who asked: a user name, where one is known.
     pub actor: Option<String>,
+    /// What the host is called for as long as the deployment is on it; in a container that is not its own name.
+    pub host: String,
+}
+
+impl Journal {
+    /// As whom this program asks for what it is about to change.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn claim(&self) -> Result<Claim, MetadataError> {
+        Ok(Claim {
+            installation: Some(self.store.installation().await?),
+            database: self.store.location(),
+            host: self.host.clone(),
+        })
+    }
 }
 
 /// Why a run cannot begin or go on.

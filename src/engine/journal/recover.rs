@@ -5,20 +5,23 @@
 //! Everything here may be interrupted anywhere and begun again: the dead run is ended first, which fences its process
 //! should it wake; then a lease on the provider keeps a second recovery out.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use serde_json::json;
 
-use super::{Journal, JournalError, RunHandle, is_dead, rows};
+use super::remains::{Remains, rewrites};
+use super::{Journal, JournalError, RunHandle, rows};
+use crate::engine::marker::Claim;
 use crate::engine::objects::{self, MoveOutcome, PurgeOutcome};
+use crate::engine::ownership::{Permit, secure};
 use crate::engine::sidecar::{self, Absent, SidecarError};
 use crate::failpoint::reach;
 use crate::metadata::journal::{
-    Action, Evidence, Intended, NewStep, RecordChange, Run, RunStatus, Settlement, Step, StepQuery,
-    StepState, UploadIntent,
+    Action, Evidence, Intended, NewStep, RecordChange, Run, RunStatus, Settlement, Step, StepState,
+    UploadIntent,
 };
 use crate::metadata::{FileRecord, MetadataError};
 use crate::providers::{Key, Provider, ProviderError};
@@ -58,6 +61,7 @@ pub async fn recover(journal: &Journal, providers: &[Arc<Provider>]) -> Result<R
     let run = journal.begin("storage:recover", json!({ "runs": dead })).await?;
     let mut recovery = Recovery {
         journal,
+        claim: journal.claim().await?,
         run: &run,
         held: HashMap::new(),
         report: RecoveryReport::default(),
@@ -83,54 +87,6 @@ pub async fn recover(journal: &Journal, providers: &[Arc<Provider>]) -> Result<R
         tracing::warn!("an interrupted run could not be recovered yet: {left}");
     }
     Ok(report)
-}
-
-/// What dead runs left.
-struct Remains {
-    dead: Vec<Run>,
-    intents: Vec<UploadIntent>,
-    steps: Vec<Step>,
-}
-
-impl Remains {
-    /// Runs are read last: one that had begun before its intent was written has either ended by now or is found.
-    async fn find(journal: &Journal) -> Result<Self, MetadataError> {
-        let intents = journal.store.intents().await?;
-        let query = StepQuery {
-            states: vec![StepState::Intended],
-            ..StepQuery::default()
-        };
-        let steps = journal.store.steps(&query).await?;
-        let now = journal.clock.now();
-        let unfinished = journal.store.unfinished_runs().await?;
-        let (dead, living): (Vec<Run>, Vec<Run>) = unfinished.into_iter().partition(|run| is_dead(run, now));
-        let living: HashSet<String> = living.into_iter().map(|run| run.id).collect();
-        Ok(Self {
-            dead,
-            intents: intents
-                .into_iter()
-                .filter(|intent| !living.contains(&intent.run_id) || is_dead(intent, now))
-                .collect(),
-            steps: steps
-                .into_iter()
-                .filter(|step| !living.contains(&step.run_id))
-                .collect(),
-        })
-    }
-
-    fn is_empty(&self) -> bool {
-        self.dead.is_empty() && self.intents.is_empty() && self.steps.is_empty()
-    }
-
-    fn providers(&self) -> BTreeSet<&str> {
-        let of_steps = self
-            .steps
-            .iter()
-            .filter(|step| step.action != Action::Record || rewrites(step))
-            .map(|step| step.provider.as_str());
-        let of_intents = self.intents.iter().map(|intent| intent.provider.as_str());
-        of_steps.chain(of_intents).collect()
-    }
 }
 
 /// Why a step stays as it is for now.
@@ -175,6 +131,7 @@ enum End {
 struct Recovery<'a> {
     journal: &'a Journal,
     run: &'a RunHandle,
+    claim: Claim,
     held: HashMap<String, Arc<Provider>>,
     report: RecoveryReport,
 }
@@ -209,11 +166,19 @@ impl Recovery<'_> {
                 continue;
             };
             match self.run.lease(name).await {
-                Ok(()) => {
+                Ok(()) => {}
+                Err(error @ JournalError::Held { .. }) => {
+                    self.report.left.push(error.to_string());
+                    continue;
+                }
+                Err(error) => return Err(error),
+            }
+            // A copied database has the unfinished work of the original, which is not its own to end.
+            match secure(provider, &self.claim, Permit::default()).await {
+                Ok(_) => {
                     self.held.insert(name.to_owned(), Arc::clone(provider));
                 }
-                Err(error @ JournalError::Held { .. }) => self.report.left.push(error.to_string()),
-                Err(error) => return Err(error),
+                Err(error) => self.report.left.push(error.to_string()),
             }
         }
         Ok(())
@@ -446,11 +411,6 @@ impl Recovery<'_> {
         reach("recover.after-settle");
         Ok(made)
     }
-}
-
-/// Whether the step changes what a row says and leaves bytes alone: then there is a sidecar to be written anew.
-const fn rewrites(step: &Step) -> bool {
-    matches!(step.action, Action::Record) && step.before.is_some() && step.after.is_some()
 }
 
 const CHANGED: &str = "the object is no longer what it was";

@@ -4,6 +4,7 @@ use std::io;
 
 use super::super::finding::{Findings, ItemError, Kind};
 use super::super::report::{Cleaned, ErrorSummary, Skipped};
+use crate::engine::ownership::TakenOver;
 
 /// Counts of what settled, and the errors of what did not.
 #[derive(Debug, Default)]
@@ -11,6 +12,7 @@ pub struct Outcome {
     pub cleaned: Cleaned,
     pub repaired: u64,
     pub skipped: Skipped,
+    pub taken_over: Vec<TakenOver>,
     pub errors: Findings,
     pub error_summary: ErrorSummary,
     /// Some step could not be settled, since nobody could tell what became of its object.

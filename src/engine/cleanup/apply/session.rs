@@ -5,13 +5,13 @@ use std::sync::Arc;
 use serde::de::DeserializeOwned;
 
 use super::super::finding::Kind;
-use super::super::report::Mode;
+use super::super::report::{Mode, Warning};
 use super::super::{Cleanup, CleanupRequest, Desk, ScanError, Wanted, run as compare};
 use super::outcome::Outcome;
 use super::{BATCH, Refusal, objects, records, refusals, sizes};
 use crate::engine::Interrupt;
 use crate::engine::journal::{Journal, JournalError, RunHandle, recover};
-use crate::engine::marker;
+use crate::engine::ownership::{self, Permit};
 use crate::failpoint::reach;
 use crate::metadata::MetadataError;
 use crate::metadata::journal::RunStatus;
@@ -162,9 +162,11 @@ impl Prepared {
             "cleaned": outcome.cleaned,
             "skipped": outcome.skipped,
             "repaired": outcome.repaired,
+            "takenOver": outcome.taken_over,
             "errors": outcome.error_summary.total_errors,
         });
         cleanup.report.cleaned = outcome.cleaned;
+        cleanup.report.taken_over = outcome.taken_over;
         cleanup.report.skipped = Some(outcome.skipped);
         cleanup.report.repaired = Some(outcome.repaired);
         cleanup.report.error_summary.merge(outcome.error_summary);
@@ -250,11 +252,22 @@ impl Work<'_> {
         }
     }
 
-    /// Puts our marker where nobody's is. One that is not ours was overridden, and stays.
+    /// Makes the providers ours. One that is another's was overridden, and is taken over.
     async fn claim(&mut self, cleanup: &Cleanup) -> Result<(), ApplyError> {
-        for wanted in cleanup.wanted.iter().filter(|wanted| wanted.deletions() > 0) {
-            if let Some(provider) = self.provider(&wanted.provider) {
-                marker::claim(&provider, &self.request.cleanup.claim).await?;
+        let claim = &self.request.cleanup.claim;
+        for wanted in &cleanup.wanted {
+            let speaks =
+                |warning: &&Warning| warning.rule == ownership::RULE && warning.provider == wanted.provider;
+            let told = cleanup.report.warnings.iter().find(speaks);
+            if let Some(provider) = self.provider(&wanted.provider)
+                && (told.is_some() || wanted.deletions() > 0)
+            {
+                let permit = Permit {
+                    told: told.map(|warning| warning.message.as_str()),
+                    bare: false,
+                };
+                let taken = ownership::secure(&provider, claim, permit).await?;
+                self.outcome.taken_over.extend(taken);
             }
         }
         Ok(())

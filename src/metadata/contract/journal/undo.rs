@@ -87,7 +87,10 @@ pub(crate) async fn what_is_purged_from_the_trash_is_emptied(seeded: &Make) {
 
 pub(crate) async fn the_installation_keeps_its_id(seeded: &Make) {
     let made = seeded(vec![]);
+    assert_eq!(made.store.known_installation().await.unwrap(), None);
     let first = made.store.installation().await.unwrap();
+    let known = made.store.known_installation().await.unwrap();
+    assert_eq!(known.as_ref(), Some(&first));
     assert!(uuid::Uuid::parse_str(&first).is_ok());
     assert_eq!(made.store.installation().await.unwrap(), first);
     assert_ne!(seeded(vec![]).store.installation().await.unwrap(), first);

@@ -102,6 +102,11 @@ where
         .await
 }
 
+fn installation(connection: &Connection) -> Answer<Option<String>> {
+    let read = "SELECT id FROM main.civic_storage_installation";
+    Ok(connection.query_row(read, [], |row| row.get(0)).optional()?)
+}
+
 #[async_trait]
 impl JournalReader for SqliteStore {
     async fn run(&self, run_id: &str) -> Result<Option<Run>> {
@@ -129,6 +134,10 @@ impl JournalReader for SqliteStore {
     async fn steps(&self, query: &StepQuery) -> Result<Vec<Step>> {
         let query = query.clone();
         look(self, move |connection| steps::find(connection, &query)).await
+    }
+
+    async fn known_installation(&self) -> Result<Option<String>> {
+        look(self, installation).await
     }
 
     async fn tally(&self, run_ids: &[String]) -> Result<Vec<(String, StepState, u64)>> {
@@ -161,6 +170,10 @@ impl JournalReader for SqliteJournal {
 
     async fn steps(&self, query: &StepQuery) -> Result<Vec<Step>> {
         self.store.steps(query).await
+    }
+
+    async fn known_installation(&self) -> Result<Option<String>> {
+        self.store.known_installation().await
     }
 
     async fn tally(&self, run_ids: &[String]) -> Result<Vec<(String, StepState, u64)>> {
@@ -258,8 +271,7 @@ impl JournalStore for SqliteJournal {
 
     async fn installation(&self) -> Result<String> {
         self.write(|connection| {
-            let read = "SELECT id FROM main.civic_storage_installation";
-            if let Some(id) = connection.query_row(read, [], |row| row.get(0)).optional()? {
+            if let Some(id) = installation(connection)? {
                 return Ok(id);
             }
             let id = Uuid::new_v4().to_string();
