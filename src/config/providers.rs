@@ -14,6 +14,16 @@ use super::raw;
 use super::report::{Report, did_you_mean};
 
 const TYPES: [&str; 4] = ["local", "s3", "azure", "gcs"];
+/// Source: Cloud Storage documentation, "Storage classes"; the last three are older and still taken.
+const GCS_CLASSES: [&str; 7] = [
+    "STANDARD",
+    "NEARLINE",
+    "COLDLINE",
+    "ARCHIVE",
+    "MULTI_REGIONAL",
+    "REGIONAL",
+    "DURABLE_REDUCED_AVAILABILITY",
+];
 
 /// One provider of the file, on its way to the model.
 #[derive(Debug)]
@@ -410,6 +420,20 @@ fn gcs(raw: raw::Provider, draft: &Draft<'_>, context: &mut Context<'_, '_>) -> 
         service_account_key: credentials::gcs(raw_credentials, draft, context),
         endpoint: endpoint(raw.endpoint, env::GCS_ENDPOINT, draft, context),
         location: options.location,
-        storage_class: options.storage_class,
+        storage_class: storage_class(options.storage_class, draft, context.report),
     }
+}
+
+/// In upper case, as Google spells it.
+fn storage_class(class: Option<String>, draft: &Draft<'_>, report: &mut Report<'_>) -> Option<String> {
+    let class = class.filter(|class| !class.is_empty())?.to_ascii_uppercase();
+    if draft.enabled && !GCS_CLASSES.contains(&class.as_str()) {
+        let at = draft.at.key("options").key("storage_class");
+        let near = did_you_mean(&class, GCS_CLASSES);
+        report.error(
+            &at,
+            format!("is `{class}`; it can be STANDARD, NEARLINE, COLDLINE or ARCHIVE{near}"),
+        );
+    }
+    Some(class)
 }

@@ -20,8 +20,6 @@ const TRASHED_SHORT: &[u8] = b".meta.trsh";
 /// Bytes of a name, on every file system that matters.
 const NAME_MAX: usize = 255;
 const TRASH: &str = ".trash/";
-/// What S3 copies in one request; source: Amazon S3 API Reference, `CopyObject`.
-const COPY_MAX: u64 = 5 << 30;
 /// Keys in one bulk request; source: Amazon S3 API Reference, `DeleteObjects`.
 const BULK: usize = 1000;
 
@@ -333,7 +331,7 @@ async fn copy(
     to: &Key,
     source: &Listed,
 ) -> Result<MoveOutcome, ProviderError> {
-    if source.size > COPY_MAX {
+    if provider.copies_at_most().is_some_and(|most| source.size > most) {
         let reason = format!("{from} is larger than 5 GB, which cannot be moved in one request yet");
         return Err(invalid(provider, "move", reason));
     }

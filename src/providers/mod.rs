@@ -6,6 +6,7 @@
 
 mod build;
 mod failure;
+mod gcs;
 mod key;
 mod listing;
 mod local;
@@ -87,6 +88,7 @@ pub struct Provider {
 enum Lister {
     Local(local::LocalStore),
     S3(s3::S3),
+    Gcs(gcs::Gcs),
 }
 
 impl Provider {
@@ -98,6 +100,7 @@ impl Provider {
         match &self.lister {
             Lister::Local(local) => local.list(request),
             Lister::S3(s3) => s3.list(request),
+            Lister::Gcs(gcs) => gcs.list(request),
         }
     }
 
@@ -109,6 +112,7 @@ impl Provider {
         match &self.lister {
             Lister::Local(local) => local.head(key).await,
             Lister::S3(s3) => s3.head(key).await,
+            Lister::Gcs(gcs) => gcs.head(key).await,
         }
     }
 
@@ -117,6 +121,19 @@ impl Provider {
         match &self.lister {
             Lister::Local(local) => local.probe().await,
             Lister::S3(s3) => s3.probe().await,
+            Lister::Gcs(gcs) => gcs.probe().await,
+        }
+    }
+
+    /// The most bytes that a copy inside the provider takes; `None` where any object can be copied.
+    ///
+    /// # Source
+    /// Amazon S3 API Reference, "CopyObject".
+    #[must_use]
+    pub const fn copies_at_most(&self) -> Option<u64> {
+        match self.lister {
+            Lister::S3(_) => Some(5 << 30),
+            Lister::Local(_) | Lister::Gcs(_) => None,
         }
     }
 

@@ -201,8 +201,13 @@ pub(super) fn date(headers: &HeaderMap, name: header::HeaderName) -> Option<Date
 /// A query of the pairs that have a value.
 pub(super) fn query_of(pairs: &[(&str, Option<&str>)]) -> String {
     let set = pairs.iter().filter_map(|(name, value)| Some((name, (*value)?)));
-    let set = set.map(|(name, value)| format!("{name}={}", percent_encode(value.as_bytes(), QUERY)));
+    let set = set.map(|(name, value)| format!("{name}={}", encoded(value)));
     set.collect::<Vec<_>>().join("&")
+}
+
+/// Text as a query's value, or as one segment of a path, its `/` encoded too.
+pub(super) fn encoded(text: &str) -> String {
+    percent_encode(text.as_bytes(), QUERY).to_string()
 }
 
 /// A key as it stands in a URL; `None` where URLs would read it as another (`.` and `..` segments).

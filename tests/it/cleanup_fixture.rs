@@ -168,14 +168,14 @@ fn findings_exit_with_4_where_asked() {
 
 mod needs_server {
     use super::*;
-    use crate::common::{Bucket, OLD_ROOT};
+    use crate::common::{OLD_ROOT, Remote};
 
-    /// The fixture moved to S3 under `town/`, but for two records that stay local.
-    fn twin(bucket: &Bucket) -> TestEnv {
+    /// The fixture moved to a bucket under `town/`, but for two records that stay local.
+    fn twin(bucket: &impl Remote) -> TestEnv {
         let env = TestEnv::fixture();
         let stay: Vec<String> = {
             let db = rusqlite::Connection::open(env.database()).unwrap();
-            let moved = format!("s3://{}/town/", bucket.name);
+            let moved = format!("{}/town/", bucket.root());
             db.execute(
                 "UPDATE storage_files SET provider_path = ?1 || relative_path WHERE folder <> 'icons' \
                  OR original_name NOT IN ('map pin.svg', 'park.webp')",
@@ -193,20 +193,18 @@ mod needs_server {
         assert_eq!(stay.len(), 2);
         for (path, bytes) in files(&env) {
             if !stay.iter().any(|kept| path.starts_with(kept.as_str())) {
-                bucket.put(format!("town/{path}"), bytes);
+                bucket.put(&format!("town/{path}"), &bytes);
                 std::fs::remove_file(env.storage().join(&path)).unwrap();
             }
         }
-        bucket.put(format!("townhall/{ORPHANED_OBJECT}"), "another town's");
+        bucket.put(&format!("townhall/{ORPHANED_OBJECT}"), b"another town's");
+        let kind = bucket.kind();
         env.edit_config(|yaml| {
-            let without = yaml.replacen(
-                "  s3:\n    type: s3\n    enabled: false",
-                "  old_s3:\n    type: s3\n    enabled: false",
-                1,
-            );
+            let disabled = format!("{kind}:\n    type: {kind}\n    enabled: false");
+            let without = yaml.replacen(&format!("  {disabled}"), &format!("  old_{disabled}"), 1);
             without.replacen(
                 "providers:\n",
-                &format!("providers:\n{}", bucket.provider_yaml("s3", "town")),
+                &format!("providers:\n{}", bucket.provider_yaml(kind, "town")),
                 1,
             )
         });
@@ -235,7 +233,7 @@ mod needs_server {
         found
     }
 
-    fn the_twin_tells_the_same_truth(bucket: &Bucket) {
+    fn the_twin_tells_the_same_truth(bucket: &impl Remote) {
         let env = twin(bucket);
         let before = env.tree();
         let json = cleanup(&env, &[]);
@@ -251,7 +249,7 @@ mod needs_server {
                 )
             })
             .collect();
-        assert_eq!(scanned, [("s3".to_owned(), 64), ("local".to_owned(), 2)]);
+        assert_eq!(scanned, [(bucket.kind().to_owned(), 64), ("local".to_owned(), 2)]);
         assert_eq!(before, env.tree());
         let only = cleanup(&env, &["--provider", "local"]);
         assert_eq!(only["data"]["counts"]["orphanedRecords"], 0);
@@ -282,6 +280,20 @@ mod needs_server {
     fn on_rclone_the_moved_deployment_tells_the_same_truth() {
         if let Some(bucket) = TestEnv::rclone() {
             the_twin_tells_the_same_truth(&bucket);
+        }
+    }
+
+    #[test]
+    fn on_gcs_the_moved_deployment_tells_the_same_truth() {
+        if let Some(bucket) = TestEnv::gcs() {
+            the_twin_tells_the_same_truth(&bucket);
+        }
+    }
+
+    #[test]
+    fn on_gcs_the_moved_deployment_is_cleaned_as_well() {
+        if let Some(bucket) = TestEnv::gcs() {
+            assert_cleaned(&twin(&bucket));
         }
     }
 }

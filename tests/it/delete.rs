@@ -486,15 +486,18 @@ fn killed_anywhere_an_undo_is_ended_by_the_next_run() {
 
 mod needs_server {
     use super::*;
-    use crate::common::Bucket;
+    use crate::common::Remote;
 
     /// The keys of a bucket with 20 files, deleted and brought back, and then deleted for good.
-    fn to_the_trash_and_back(bucket: &Bucket) {
+    fn to_the_trash_and_back(bucket: &impl Remote) {
         let town = Deployment::new();
-        town.providers(bucket.provider_yaml("s3", "town").trim_end());
-        let root = format!("s3://{}/town", bucket.name);
+        town.providers(bucket.provider_yaml(bucket.kind(), "town").trim_end());
+        let root = format!("{}/town", bucket.root());
         for n in 1..=20 {
-            bucket.put(format!("town/{}", key("permits", n)), format!("{n:06}"));
+            bucket.put(
+                &format!("town/{}", key("permits", n)),
+                format!("{n:06}").as_bytes(),
+            );
             town.record(
                 n,
                 &root,
@@ -502,8 +505,8 @@ mod needs_server {
                 (6, crate::common::deployment::days(30)),
             );
         }
-        bucket.put(format!("town/{}.meta.json", key("permits", 1)), "{}");
-        bucket.put(format!("townhall/{}", key("permits", 1)), "another town's");
+        bucket.put(&format!("town/{}.meta.json", key("permits", 1)), b"{}");
+        bucket.put(&format!("townhall/{}", key("permits", 1)), b"another town's");
         let before = rows(town.db());
         let ids: Vec<String> = (1..=20).map(uuid).collect();
         let all = |args: &[&'static str]| {
@@ -545,6 +548,13 @@ mod needs_server {
     #[test]
     fn on_rclone_to_the_trash_and_back() {
         if let Some(bucket) = TestEnv::rclone() {
+            to_the_trash_and_back(&bucket);
+        }
+    }
+
+    #[test]
+    fn on_gcs_to_the_trash_and_back() {
+        if let Some(bucket) = TestEnv::gcs() {
             to_the_trash_and_back(&bucket);
         }
     }

@@ -3,13 +3,14 @@
 mod bucket;
 mod contract;
 mod faults;
+mod gcs;
 mod objects;
 mod records;
 mod split;
 
 use std::time::Duration;
 
-use civic_storage::config::{Global, ProviderConfig, ProviderKind, S3Config, S3Credentials};
+use civic_storage::config::{GcsConfig, Global, ProviderConfig, ProviderKind, S3Config, S3Credentials};
 use civic_storage::providers::{ListRequest, Listed, Provider, ProviderError};
 use futures::StreamExt;
 
@@ -76,6 +77,24 @@ fn s3(endpoint: &str, bucket: &str, prefix: &str) -> ProviderConfig {
             }),
             force_path_style: false,
             use_accelerate_endpoint: false,
+        }),
+    }
+}
+
+/// A GCS provider `town` with this service account's key.
+fn gcs(endpoint: &str, bucket: &str, key: &str) -> ProviderConfig {
+    ProviderConfig {
+        name: "town".into(),
+        enabled: true,
+        prefix: "town/".into(),
+        aliases: Vec::new(),
+        kind: ProviderKind::Gcs(GcsConfig {
+            bucket: bucket.into(),
+            project_id: None,
+            service_account_key: Some(key.to_owned().into()),
+            endpoint: Some(endpoint.into()),
+            location: None,
+            storage_class: None,
         }),
     }
 }

@@ -3,6 +3,8 @@
 
 pub mod deployment;
 pub mod fake_s3;
+mod gcs;
+mod remote;
 mod run;
 mod s3;
 mod tree;
@@ -15,6 +17,8 @@ use std::process::Command as Process;
 use assert_cmd::Command;
 use tempfile::TempDir;
 
+pub use gcs::GcsBucket;
+pub use remote::Remote;
 pub use s3::Bucket;
 pub use tree::Tree;
 
@@ -148,5 +152,11 @@ impl TestEnv {
     /// A fresh bucket on `rclone serve s3`; `None`, with a line on stderr, where `CIVIC_TEST_RCLONE` names no server.
     pub fn rclone() -> Option<Bucket> {
         Bucket::fresh("CIVIC_TEST_RCLONE")
+    }
+
+    /// A fresh bucket on the double of Google Cloud Storage; `None`, with a line on stderr, where `CIVIC_TEST_GCS`
+    /// names no server.
+    pub fn gcs() -> Option<GcsBucket> {
+        GcsBucket::fresh()
     }
 }

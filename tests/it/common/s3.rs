@@ -155,7 +155,7 @@ impl Bucket {
 }
 
 /// Unlike any other test's, in this process, beside it or before it.
-fn fresh_name() -> String {
+pub(super) fn fresh_name() -> String {
     static COUNT: AtomicUsize = AtomicUsize::new(0);
     let count = COUNT.fetch_add(1, Ordering::Relaxed);
     let nanos = UNIX_EPOCH.elapsed().unwrap().as_nanos();
@@ -163,7 +163,7 @@ fn fresh_name() -> String {
 }
 
 /// Percent-encodes as SigV4 wants it: everything but unreserved characters and `/`.
-fn encode(key: &[u8]) -> String {
+pub(super) fn encode(key: &[u8]) -> String {
     let mut out = String::new();
     for &byte in key {
         if byte.is_ascii_alphanumeric() || b"-_.~/".contains(&byte) {
@@ -176,7 +176,7 @@ fn encode(key: &[u8]) -> String {
 }
 
 /// Says on the real stderr, past the test runner's capture, that the running test is left out, and how many were.
-fn leave_out(variable: &str) {
+pub(super) fn leave_out(variable: &str) {
     static COUNT: AtomicUsize = AtomicUsize::new(0);
     let count = COUNT.fetch_add(1, Ordering::Relaxed) + 1;
     let thread = std::thread::current();

@@ -8,8 +8,9 @@ use chrono::Utc;
 use civic_storage::config::{ProviderConfig, ProviderKind};
 use civic_storage::providers::{EntryKind, Key, ListRequest, Provider, ProviderError, build};
 use object_store::{GetOptions, GetRange, ObjectStore, ObjectStoreExt, PutPayload};
+use secrecy::ExposeSecret;
 
-use super::{block_on, global, keys, listed, s3};
+use super::{block_on, gcs, global, keys, listed, s3};
 
 /// A provider under test, and a way past it to put what it would not.
 struct Subject {
@@ -224,7 +225,8 @@ fn every_question_fails(config: &ProviderConfig, as_it_should: fn(&ProviderError
         ];
         for error in errors {
             assert!(as_it_should(&error), "{error:?}");
-            assert!(!format!("{error:?}").contains("secret"), "{error:?}");
+            let text = format!("{error:?}");
+            assert!(!text.contains("secret") && !text.contains("PRIVATE"), "{error:?}");
         }
     });
 }
@@ -251,16 +253,28 @@ fn longest() -> String {
 
 fn without_bucket(config: &ProviderConfig) -> ProviderConfig {
     let mut config = config.clone();
-    if let ProviderKind::S3(s3) = &mut config.kind {
-        s3.bucket = "no-such-bucket-anywhere".into();
+    match &mut config.kind {
+        ProviderKind::S3(s3) => s3.bucket = "no-such-bucket-anywhere".into(),
+        ProviderKind::Gcs(gcs) => gcs.bucket = "no-such-bucket-anywhere".into(),
+        other => panic!("{other:?} has no bucket"),
     }
     config
 }
 
-fn with_wrong_secret(config: &ProviderConfig) -> ProviderConfig {
+/// Somebody whom the server does not know: another secret, or a key whose account is another's.
+fn as_a_stranger(config: &ProviderConfig) -> ProviderConfig {
     let mut config = config.clone();
-    if let ProviderKind::S3(s3) = &mut config.kind {
-        s3.credentials.as_mut().unwrap().secret_access_key = "another-secret".to_owned().into();
+    match &mut config.kind {
+        ProviderKind::S3(s3) => {
+            s3.credentials.as_mut().unwrap().secret_access_key = "another-secret".to_owned().into();
+        }
+        ProviderKind::Gcs(gcs) => {
+            let key = gcs.service_account_key.as_ref().unwrap().expose_secret();
+            let other = key.replace("\"civic@", "\"another@");
+            assert_ne!(key, other);
+            gcs.service_account_key = Some(other.into());
+        }
+        other => panic!("{other:?} has no secret"),
     }
     config
 }
@@ -327,7 +341,14 @@ mod local {
 
 mod needs_server {
     use super::*;
-    use crate::common::{Bucket, TestEnv};
+    use crate::common::{Bucket, GcsBucket, TestEnv};
+
+    fn on_gcs(bucket: GcsBucket) -> Subject {
+        Subject {
+            config: gcs(&bucket.endpoint, &bucket.name, &bucket.key_file()),
+            put: Box::new(move |key| bucket.try_put(key, b"hello")),
+        }
+    }
 
     fn subject(bucket: Bucket) -> Subject {
         Subject {
@@ -353,6 +374,12 @@ mod needs_server {
                     let Some(bucket) = TestEnv::rclone() else { return };
                     super::super::$check(&subject(bucket));
                 }
+
+                #[test]
+                fn gcs() {
+                    let Some(bucket) = TestEnv::gcs() else { return };
+                    super::super::$check(&on_gcs(bucket));
+                }
             }
         )* };
     }
@@ -364,7 +391,7 @@ mod needs_server {
         thousands_come_whole_split_or_not,
         nothing_there_is_told_from_no_answer,
         a_missing_bucket_is_a_missing_root,
-        a_wrong_secret_is_a_refusal,
+        a_stranger_is_refused,
     );
 
     #[test]
@@ -372,6 +399,15 @@ mod needs_server {
         let Some(bucket) = TestEnv::seaweed() else { return };
         assert_eq!(
             a_part_of_an_object(&subject(bucket)).unwrap(),
+            Bytes::from_static(b"world")
+        );
+    }
+
+    #[test]
+    fn a_range_is_that_part_of_the_object_on_gcs() {
+        let Some(bucket) = TestEnv::gcs() else { return };
+        assert_eq!(
+            a_part_of_an_object(&on_gcs(bucket)).unwrap(),
             Bytes::from_static(b"world")
         );
     }
@@ -435,6 +471,36 @@ mod needs_server {
     }
 
     #[test]
+    fn odd_keys_on_gcs() {
+        let Some(bucket) = TestEnv::gcs() else { return };
+        let longest = longest();
+        let taken = [
+            "a b/x",
+            "a/b",
+            "tab\tx",
+            "ctl\u{1}x",
+            "del\u{7f}\u{9f}x",
+            "pct%2Fx",
+            "plus+x",
+            "<&>\"'",
+            "x#1",
+            "é😀",
+            "marker/",
+            "double//slash",
+            "/leading",
+            "back\\slash",
+            "dot/./x",
+            "up/../x",
+            "question?y=1",
+            "..",
+            longest.as_str(),
+        ];
+        let mut odd: Vec<(&str, Option<&str>)> = taken.iter().map(|key| (*key, Some(*key))).collect();
+        odd.extend([("nl\nx", None), ("cr\rx", None)]);
+        odd_keys_are_listed_as_the_server_has_them(&on_gcs(bucket), &odd);
+    }
+
+    #[test]
     fn seaweed_lists_directory_by_directory_and_rclone_by_bytes() {
         let names = ["f/a b", "f/a/b", "f/a-c"];
         if let Some(bucket) = TestEnv::seaweed() {
@@ -458,8 +524,8 @@ fn a_missing_bucket_is_a_missing_root(subject: &Subject) {
     });
 }
 
-fn a_wrong_secret_is_a_refusal(subject: &Subject) {
-    every_question_fails(&with_wrong_secret(&subject.config), |e| {
+fn a_stranger_is_refused(subject: &Subject) {
+    every_question_fails(&as_a_stranger(&subject.config), |e| {
         matches!(e, ProviderError::Denied { .. })
     });
 }

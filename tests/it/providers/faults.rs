@@ -10,7 +10,7 @@ use wiremock::matchers::{header, method, path, query_param, query_param_is_missi
 use wiremock::{Mock, MockServer, ResponseTemplate};
 
 use super::bucket::render;
-use super::{block_on, global, keys, listed, s3};
+use super::{block_on, gcs, global, keys, listed, s3};
 
 fn provider(server: &MockServer) -> Provider {
     build(&s3(&server.uri(), "bucket", "town/"), &global()).unwrap()
@@ -383,25 +383,8 @@ fn a_listing_that_is_split_fails_as_a_whole() {
 }
 
 #[test]
-fn providers_of_later_versions_are_named_as_such_and_still_own_their_records() {
-    let gcs = ProviderConfig {
-        kind: ProviderKind::Gcs(civic_storage::config::GcsConfig {
-            bucket: "hall".into(),
-            project_id: None,
-            service_account_key: None,
-            endpoint: None,
-            location: None,
-            storage_class: None,
-        }),
-        ..s3("http://127.0.0.1:1", "bucket", "town/")
-    };
-    let error = build(&gcs, &global()).unwrap_err();
-    assert!(
-        error
-            .to_string()
-            .contains("does not reach providers of type gcs yet"),
-        "{error}"
-    );
+fn a_provider_owns_the_records_below_its_root_and_is_none_without_a_bucket() {
+    let gcs = gcs("http://127.0.0.1:1", "hall", "/no/key");
     assert_eq!(mapping_of(&gcs).unwrap().roots(), ["gs://hall/town/"]);
     let empty = s3("http://127.0.0.1:1", "", "town/");
     assert_eq!(mapping_of(&empty), None);

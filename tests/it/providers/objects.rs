@@ -378,7 +378,7 @@ fn a_bulk_request_that_fails_as_a_whole_fails_every_key() {
 
 mod needs_server {
     use crate::common::TestEnv;
-    use crate::providers::{global, s3};
+    use crate::providers::{gcs, global, s3};
 
     macro_rules! on_each_server {
         ($($check:ident),* $(,)?) => { $(
@@ -395,6 +395,13 @@ mod needs_server {
                 fn rclone() {
                     let Some(bucket) = TestEnv::rclone() else { return };
                     super::super::$check(&super::super::build(&s3(&bucket.endpoint, &bucket.name, "town/"), &global()).unwrap());
+                }
+
+                #[test]
+                fn gcs() {
+                    let Some(bucket) = TestEnv::gcs() else { return };
+                    let config = super::gcs(&bucket.endpoint, &bucket.name, &bucket.key_file());
+                    super::super::$check(&super::super::build(&config, &global()).unwrap());
                 }
             }
         )* };

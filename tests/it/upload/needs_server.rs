@@ -1,32 +1,20 @@
 //! The same on buckets.
 
 use std::fs;
-use std::io::{Read, Write};
-use std::net::TcpStream;
 
 use serde_json::{Value, json};
 
 use super::{path, source, upload};
 use crate::common::deployment::{Deployment, Run};
-use crate::common::{Bucket, TestEnv};
+use crate::common::{Remote, TestEnv};
 
-fn deployment(bucket: &Bucket, prefix: &str) -> Deployment {
+fn deployment(bucket: &impl Remote, prefix: &str) -> Deployment {
     let deployment = Deployment::new();
-    deployment.providers(&bucket.provider_yaml("s3", prefix));
+    deployment.providers(&bucket.provider_yaml(bucket.kind(), prefix));
     deployment
 }
 
-/// The headers of an object, in lower case.
-fn headers(bucket: &Bucket, key: &str) -> String {
-    let host = bucket.endpoint.trim_start_matches("http://");
-    let mut socket = TcpStream::connect(host).unwrap();
-    socket.write_all(bucket.request("HEAD", key).as_bytes()).unwrap();
-    let mut answer = String::new();
-    socket.read_to_string(&mut answer).unwrap();
-    answer.to_lowercase()
-}
-
-fn up_and_down(bucket: &Bucket) {
+fn up_and_down(bucket: &impl Remote) {
     let deployment = deployment(bucket, "town");
     let env = deployment.env();
     let names = [
@@ -77,8 +65,8 @@ fn up_and_down(bucket: &Bucket) {
         assert_eq!(
             stored,
             format!(
-                "s3://{}/town/permits/{}",
-                bucket.name,
+                "{}/town/permits/{}",
+                bucket.root(),
                 item["storedFilename"].as_str().unwrap()
             )
         );
@@ -109,21 +97,21 @@ fn up_and_down(bucket: &Bucket) {
     assert_eq!(again.json()["data"]["skippedCount"], 6);
 }
 
-fn metadata_goes_along(bucket: &Bucket) {
+fn metadata_goes_along(bucket: &impl Remote) {
     let deployment = deployment(bucket, "");
     let env = deployment.env();
     let file = source(env, "Procès 会議.pdf", "x");
     let stored = |run: &Run| -> Value { run.json()["data"]["successful"][0].clone() };
     let run = upload(env, &[path(&file), "--folder", "permits", "--uploaded-by", "Zoë"]);
-    let headers_of = |record: &Value| headers(bucket, record["relativePath"].as_str().unwrap());
-    let found = headers_of(&stored(&run));
+    let found = bucket.head(stored(&run)["relativePath"].as_str().unwrap());
+    assert!(found.contains("content-type: application/pdf"), "{found}");
     for header in [
-        "content-type: application/pdf",
-        "x-amz-meta-civic-original-name: proc%c3%a8s%20%e4%bc%9a%e8%ad%b0.pdf",
-        "x-amz-meta-civic-uploaded-by: zo%c3%ab",
-        "x-amz-meta-civic-folder: permits",
+        "civic-original-name: proc%c3%a8s%20%e4%bc%9a%e8%ad%b0.pdf",
+        "civic-uploaded-by: zo%c3%ab",
+        "civic-folder: permits",
     ] {
-        assert!(found.contains(header), "{header}: {found}");
+        let header = format!("{}{header}", bucket.metadata_prefix());
+        assert!(found.contains(&header), "{header}: {found}");
     }
     let run = upload(
         env,
@@ -139,7 +127,9 @@ fn metadata_goes_along(bucket: &Bucket) {
     let record = stored(&run);
     let key = record["relativePath"].as_str().unwrap();
     assert!(
-        headers(bucket, &format!("{key}.meta.json")).starts_with("http/1.1 200"),
+        bucket
+            .head(&format!("{key}.meta.json"))
+            .starts_with("http/1.1 200"),
         "a sidecar holds what headers cannot"
     );
     let counts = deployment.cleanup(&["--dry-run", "--min-age", "0"]).json()["data"]["counts"].clone();
@@ -153,7 +143,7 @@ fn metadata_goes_along(bucket: &Bucket) {
     );
 }
 
-fn killed(bucket: &Bucket) {
+fn killed(bucket: &impl Remote) {
     for point in ["upload.after-intent", "upload.after-put", "upload.after-commit"] {
         let deployment = deployment(bucket, "town");
         let env = deployment.env();
@@ -175,14 +165,14 @@ fn killed(bucket: &Bucket) {
 }
 
 /// Each deployment begins with an empty bucket.
-fn clear(env: &TestEnv, bucket: &Bucket) {
+fn clear(env: &TestEnv, bucket: &impl Remote) {
     let mut statement = env.sql();
     let transaction = statement.transaction().unwrap();
     let mut rows = transaction
         .prepare("SELECT relative_path FROM storage_files")
         .unwrap();
     for key in rows.query_map([], |row| row.get::<_, String>(0)).unwrap() {
-        bucket.delete(format!("town/{}", key.unwrap()));
+        bucket.delete(&format!("town/{}", key.unwrap()));
     }
 }
 
@@ -197,6 +187,27 @@ fn files_go_up_and_come_down_on_seaweed() {
 fn files_go_up_and_come_down_on_rclone() {
     if let Some(bucket) = TestEnv::rclone() {
         up_and_down(&bucket);
+    }
+}
+
+#[test]
+fn files_go_up_and_come_down_on_gcs() {
+    if let Some(bucket) = TestEnv::gcs() {
+        up_and_down(&bucket);
+    }
+}
+
+#[test]
+fn the_record_goes_with_the_object_whatever_its_characters_on_gcs() {
+    if let Some(bucket) = TestEnv::gcs() {
+        metadata_goes_along(&bucket);
+    }
+}
+
+#[test]
+fn a_killed_upload_leaves_nothing_on_gcs() {
+    if let Some(bucket) = TestEnv::gcs() {
+        killed(&bucket);
     }
 }
 

@@ -1,0 +1,179 @@
+//! Requests to the JSON API: one request with a token, one whole answer, within one time limit.
+//!
+//! Source: Cloud Storage JSON API reference, "Objects: list", "get", "delete", and "Encoding URL path parts".
+
+use std::fmt;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use object_store::client::{HttpClient, HttpRequest, HttpRequestBody};
+use object_store::gcp::GcpCredentialProvider;
+
+use super::{failure, page};
+use crate::providers::ProviderError;
+use crate::providers::paged::{Page, PageQuery, PageSource};
+use crate::providers::wire::{Answer, Context, chain, encoded, exchange, query_of, within};
+
+/// For how long an answer of the bucket vouches that a 404 means the object.
+const BUCKET_SEEN_FOR: Duration = Duration::from_secs(30);
+
+pub(super) struct Client {
+    pub(super) provider: String,
+    pub(super) bucket: String,
+    /// `https://…/storage/v1/b/<bucket>/o`
+    pub(super) objects_url: String,
+    pub(super) http: HttpClient,
+    pub(super) credentials: GcpCredentialProvider,
+    /// For one request with its whole answer.
+    pub(super) page_timeout: Duration,
+    pub(super) delete_timeout: Duration,
+    /// For one call of a copy, of which a large object takes several.
+    pub(super) copy_timeout: Duration,
+    /// How many requests may be under way at once.
+    pub(super) parallel: usize,
+    /// When the bucket last answered a listing.
+    pub(super) bucket_seen: Mutex<Option<Instant>>,
+}
+
+/// Without the credentials, which would show their token.
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client")
+            .field("provider", &self.provider)
+            .field("objects_url", &self.objects_url)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Client {
+    /// What an answer that was not asked for means here.
+    pub(super) fn failed(&self, context: Context<'_>, answer: &Answer) -> ProviderError {
+        failure::failed(context, &self.bucket, answer)
+    }
+
+    /// The object's URL, for any name that an object can have.
+    pub(super) fn object_url(&self, name: &str) -> String {
+        format!("{}/{}", self.objects_url, encoded(name))
+    }
+
+    /// Sends with a token and reads the answer to its end, whatever its status.
+    pub(super) async fn send(
+        &self,
+        context: Context<'_>,
+        method: Method,
+        url: &str,
+        json: Option<Vec<u8>>,
+    ) -> Result<Answer, ProviderError> {
+        let limit = match method {
+            Method::DELETE => self.delete_timeout,
+            Method::POST => self.copy_timeout,
+            _ => self.page_timeout,
+        };
+        // On the heap, since callers within callers hold it.
+        let sent = Box::pin(self.send_untimed(context, method, url, json));
+        within(limit, context, sent).await
+    }
+
+    async fn send_untimed(
+        &self,
+        context: Context<'_>,
+        method: Method,
+        url: &str,
+        json: Option<Vec<u8>>,
+    ) -> Result<Answer, ProviderError> {
+        let has_body = method == Method::POST;
+        let mut request = HttpRequest::new(json.map_or_else(HttpRequestBody::empty, HttpRequestBody::from));
+        *request.method_mut() = method;
+        *request.uri_mut() = url
+            .parse()
+            .map_err(|_| context.invalid("the request's URL is too long or malformed".into()))?;
+        let headers = request.headers_mut();
+        headers.insert(header::AUTHORIZATION, self.bearer(context).await?);
+        if has_body {
+            headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        }
+        exchange(&self.http, context, request).await
+    }
+
+    async fn bearer(&self, context: Context<'_>) -> Result<HeaderValue, ProviderError> {
+        let credential = self.credentials.get_credential().await.map_err(|e| {
+            context.configuration(format!(
+                "no credentials are set, and the platform gives none: {}",
+                chain(&e)
+            ))
+        })?;
+        let mut value = HeaderValue::try_from(format!("Bearer {}", credential.bearer))
+            .map_err(|_| context.configuration("the access token is none that can be sent".into()))?;
+        value.set_sensitive(true);
+        Ok(value)
+    }
+
+    /// A 404 does not say in a code what is missing, so the bucket is asked.
+    ///
+    /// # Errors
+    /// [`ProviderError::RootMissing`] where it is the bucket.
+    pub(super) async fn confirm_bucket(&self, operation: &'static str) -> Result<(), ProviderError> {
+        let seen = *self.bucket_seen.lock().unwrap_or_else(PoisonError::into_inner);
+        if seen.is_some_and(|at| at.elapsed() < BUCKET_SEEN_FOR) {
+            return Ok(());
+        }
+        let query = PageQuery {
+            max_keys: Some(1),
+            ..PageQuery::default()
+        };
+        self.page(operation, &query, None).await?;
+        *self.bucket_seen.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+        Ok(())
+    }
+
+    /// `startOffset` includes the key it names, so the page is told to leave that one out.
+    fn page_url(&self, query: &PageQuery, token: Option<&str>) -> String {
+        let max_results = query.max_keys.map(|n| n.to_string());
+        let pairs = [
+            ("fields", Some(page::FIELDS)),
+            ("prefix", Some(query.prefix.as_str()).filter(|p| !p.is_empty())),
+            ("delimiter", query.delimited.then_some("/")),
+            ("startOffset", query.start_after.as_deref()),
+            ("maxResults", max_results.as_deref()),
+            ("pageToken", token),
+        ];
+        format!("{}?{}", self.objects_url, query_of(&pairs))
+    }
+}
+
+#[async_trait]
+impl PageSource for Client {
+    async fn page(
+        &self,
+        operation: &'static str,
+        query: &PageQuery,
+        token: Option<&str>,
+    ) -> Result<(Page, HeaderMap), ProviderError> {
+        let context = self.context(operation);
+        let url = self.page_url(query, token);
+        let answer = self.send(context, Method::GET, &url, None).await?;
+        match answer.status {
+            StatusCode::OK => {}
+            StatusCode::NOT_FOUND => return Err(context.root_missing(format!("gs://{}", self.bucket))),
+            _ => return Err(self.failed(context, &answer)),
+        }
+        let mut page = page::parse(&answer.body).map_err(|reason| context.invalid(reason))?;
+        if let Some(start) = &query.start_after {
+            page.objects.retain(|object| object.key != start.as_bytes());
+        }
+        Ok((page, answer.headers))
+    }
+
+    fn context(&self, operation: &'static str) -> Context<'_> {
+        Context {
+            provider: &self.provider,
+            operation,
+        }
+    }
+
+    fn parallel(&self) -> usize {
+        self.parallel
+    }
+}

@@ -1,0 +1,164 @@
+//! Google Cloud Storage.
+//!
+//! Transfers go through object_store, which speaks the XML API. Listings, HEADs, deletions and copies are requests of
+//! our own to the JSON API, on the same connections: the XML of a listing cannot hold every name that an object may
+//! have, a 404 has to be told from a missing bucket, and a copy of a large object takes several calls.
+//!
+//! What stands for an ETag here is the object's generation: it is new whenever the bytes are, both APIs and every
+//! precondition know it, while their ETags differ. Nothing here retries, and no error text holds a key or a token.
+
+mod account;
+mod client;
+mod failure;
+mod page;
+mod store;
+
+use std::sync::{Arc, Mutex};
+
+use http::{HeaderMap, Method, StatusCode, header};
+use object_store::ObjectStore;
+use object_store::gcp::GoogleCloudStorageBuilder;
+
+use super::paged::{self, PageQuery, PageSource, Pages};
+use super::wire::{self, chain, date};
+use super::{Key, ListRequest, Listed, Listing, Probe, ProviderError};
+use crate::config::{GcsConfig, Global};
+use client::Client;
+
+const GOOGLE: &str = "https://storage.googleapis.com";
+
+/// One bucket, below one prefix.
+#[derive(Debug, Clone)]
+pub(super) struct Gcs {
+    client: Arc<Client>,
+    /// Empty, or ends at a `/`.
+    prefix: Arc<str>,
+}
+
+/// The two sides of one bucket: the store for transfers, and [`Gcs`] for questions.
+pub(super) struct Connected {
+    pub(super) store: Arc<dyn ObjectStore>,
+    pub(super) gcs: Gcs,
+}
+
+/// Builds the clients; reads the account's key, and sends nothing.
+pub(super) fn connect(
+    provider: &str,
+    prefix: &str,
+    config: &GcsConfig,
+    global: &Global,
+) -> Result<Connected, ProviderError> {
+    let unusable = |reason: String| ProviderError::Configuration {
+        provider: provider.to_owned(),
+        reason,
+    };
+    let base = base_url(config).map_err(unusable)?;
+    let options = wire::client_options(global, base.starts_with("http://"));
+    let http = wire::connect(&options).map_err(unusable)?;
+    let builder = GoogleCloudStorageBuilder::new()
+        .with_bucket_name(&config.bucket)
+        .with_base_url(&base)
+        .with_client_options(options)
+        .with_retry(wire::no_retries(global));
+    let builder = account::open(builder, config, &http).map_err(unusable)?;
+    let store = builder.build().map_err(|e| unusable(chain(&e)))?;
+    let client = Arc::new(Client {
+        provider: provider.to_owned(),
+        bucket: config.bucket.clone(),
+        objects_url: format!("{base}/storage/v1/b/{}/o", config.bucket),
+        http,
+        credentials: Arc::clone(store.credentials()),
+        page_timeout: global.list_timeout,
+        delete_timeout: global.delete_timeout,
+        copy_timeout: global.upload_timeout,
+        parallel: global.max_connections_per_provider,
+        bucket_seen: Mutex::default(),
+    });
+    let store = store::GcsStore::new(store, Arc::clone(&client), config.storage_class.as_deref());
+    Ok(Connected {
+        store: Arc::new(store),
+        gcs: Gcs {
+            client,
+            prefix: prefix.into(),
+        },
+    })
+}
+
+/// Where both APIs are, without a `/` at its end.
+fn base_url(config: &GcsConfig) -> Result<String, String> {
+    let bucket = &config.bucket;
+    let named = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
+    if bucket.is_empty() {
+        return Err("no bucket is set (key `bucket`)".into());
+    }
+    if !bucket.chars().all(named) || bucket.chars().all(|c| c == '.') {
+        return Err(format!("`{bucket}` is not a bucket's name"));
+    }
+    match config.endpoint.as_deref().filter(|e| !e.is_empty()) {
+        Some(endpoint) => wire::checked_endpoint(endpoint),
+        None => Ok(GOOGLE.to_owned()),
+    }
+}
+
+impl Gcs {
+    fn source(&self) -> Arc<dyn PageSource> {
+        Arc::clone(&self.client) as _
+    }
+
+    /// Every object below the prefix, with its key as it is; Google gives them in byte order.
+    ///
+    /// Pages are read ahead of the stream, at most a few; dropping it ends the request under way.
+    pub(super) fn list(&self, request: ListRequest) -> Listing {
+        paged::list(self.source(), &self.prefix, request)
+    }
+
+    /// What stands at the key, or `None` where the bucket is there and the object is not.
+    ///
+    /// # Errors
+    /// [`ProviderError::RootMissing`] where the bucket is what is missing; anything but a clear answer by its kind.
+    pub(super) async fn head(&self, key: &Key) -> Result<Option<Listed>, ProviderError> {
+        let context = self.client.context("head");
+        let name = key
+            .as_str()
+            .ok_or_else(|| context.invalid(format!("no object can be named {key}")))?;
+        let name = format!("{}{name}", self.prefix);
+        let url = format!("{}?fields={}", self.client.object_url(&name), page::ITEM_FIELDS);
+        let asked = self.client.send(context, Method::GET, &url, None);
+        let answer = Box::pin(asked).await?;
+        match answer.status {
+            StatusCode::OK => {
+                let object = page::object(&answer.body).map_err(|reason| context.invalid(reason))?;
+                if object.key != name.as_bytes() {
+                    return Err(context.invalid("the answer is about another object".into()));
+                }
+                Ok(Some(object.listed(key.clone())))
+            }
+            StatusCode::NOT_FOUND => {
+                Box::pin(self.client.confirm_bucket("head")).await?;
+                Ok(None)
+            }
+            _ => Err(self.client.failed(context, &answer)),
+        }
+    }
+
+    /// Asks for one key below the prefix.
+    pub(super) async fn probe(&self) -> Result<Probe, ProviderError> {
+        let (bare, headers) = self.first_page().await?;
+        let now = date(&headers, header::DATE).ok_or_else(|| {
+            let context = self.client.context("probe");
+            context.invalid("the answer has no readable Date".into())
+        })?;
+        Ok(Probe { now, bare })
+    }
+
+    async fn first_page(&self) -> Result<(bool, HeaderMap), ProviderError> {
+        let query = PageQuery {
+            prefix: self.prefix.to_string(),
+            max_keys: Some(1),
+            ..PageQuery::default()
+        };
+        let (page, headers) = Pages::new(self.source(), "probe", query).fetch().await?;
+        // An empty page may still be followed by another: that is not yet nothing.
+        Ok((page.objects.is_empty() && page.next.is_none(), headers))
+    }
+}
