@@ -402,13 +402,20 @@ fn rule_1_a_listing_that_fails_ends_the_run_before_anything_goes() {
 }
 
 /// A run that stops itself at a point, until it is let go.
-struct Stopped(Child);
+pub struct Stopped(Child);
 
 impl Stopped {
     fn at(deployment: &Deployment, point: &str, args: &[&str]) -> Self {
+        Self::command(
+            deployment,
+            point,
+            &[&["storage:cleanup", "--json"], args].concat(),
+        )
+    }
+
+    pub fn command(deployment: &Deployment, point: &str, args: &[&str]) -> Self {
         let child = deployment
             .process()
-            .args(["storage:cleanup", "--json"])
             .args(args)
             .env("CIVIC_FAILPOINT_STOP", point)
             .stdout(Stdio::piped())
@@ -436,7 +443,7 @@ impl Stopped {
         }
     }
 
-    fn go_on(self) -> Run {
+    pub fn go_on(self) -> Run {
         let pid = Pid::from_child(&self.0);
         kill_process(pid, Signal::CONT).unwrap();
         let output = self.0.wait_with_output().unwrap();

@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::common::deployment::{Deployment, days, key};
+use crate::common::deployment::key;
+use crate::common::{TestEnv, World};
 
 /// Knuth's MMIX generator; the high bits are the good ones.
 struct Random(u64);
@@ -36,7 +37,8 @@ fn killed(command: &mut Command, random: &mut Random) -> String {
         .stderr(Stdio::null())
         .spawn()
         .unwrap();
-    std::thread::sleep(Duration::from_micros(random.below(120_000)));
+    // Long enough for a bucket, so that some runs come to their end.
+    std::thread::sleep(Duration::from_micros(random.below(250_000)));
     child.kill().unwrap();
     child.wait().unwrap();
     let mut said = String::new();
@@ -45,13 +47,13 @@ fn killed(command: &mut Command, random: &mut Random) -> String {
 }
 
 /// Uploads eight files, to the end or to a kill, and gives those that were acknowledged.
-fn upload(deployment: &Deployment, random: Option<&mut Random>, round: u64) -> Vec<(String, u64)> {
-    let batch = deployment.env().tmp().join(format!("batch-{round}"));
+fn upload(world: &World, random: Option<&mut Random>, round: u64) -> Vec<(String, u64)> {
+    let batch = world.town().env().tmp().join(format!("batch-{round}"));
     fs::create_dir_all(&batch).unwrap();
     for n in 0..8 {
         fs::write(batch.join(format!("{round}-{n}.txt")), vec![b'u'; 100 + n]).unwrap();
     }
-    let mut command = deployment.process();
+    let mut command = world.town().process();
     command
         .args([
             "storage:upload",
@@ -81,11 +83,11 @@ fn upload(deployment: &Deployment, random: Option<&mut Random>, round: u64) -> V
         .collect()
 }
 
-fn cleanup(deployment: &Deployment, random: &mut Random, round: u64) {
+fn cleanup(world: &World, random: &mut Random, round: u64) {
     let n = 1000 + u32::try_from(round).unwrap();
-    deployment.file(&key("public", n), 10, days(30));
-    deployment.local_record(5000 + n, &key("public", 5000 + n));
-    let mut command = deployment.process();
+    world.object(&key("public", n));
+    world.record(5000 + n, &key("public", 5000 + n));
+    let mut command = world.town().process();
     command.args([
         "storage:cleanup",
         "--apply",
@@ -99,22 +101,22 @@ fn cleanup(deployment: &Deployment, random: &mut Random, round: u64) {
 }
 
 /// Deletes one file; whether it went is not known, since the command is killed.
-fn delete(deployment: &Deployment, random: &mut Random, known: &mut Known) {
+fn delete(world: &World, random: &mut Random, known: &mut Known) {
     if known.acknowledged.is_empty() {
         return;
     }
     let at = usize::try_from(random.below(known.acknowledged.len() as u64)).unwrap();
     let (id, _) = known.acknowledged.swap_remove(at);
-    let mut command = deployment.process();
+    let mut command = world.town().process();
     command.args(["storage:delete", &id, "--yes"]);
     killed(&mut command, random);
 }
 
 /// Takes back some run that took something away.
-fn undo(deployment: &Deployment, random: &mut Random) {
+fn undo(world: &World, random: &mut Random) {
     let sql = "SELECT id FROM civic_storage_runs WHERE operation IN ('storage:delete', 'storage:cleanup') \
                AND status <> 'running' ORDER BY id";
-    let Ok(mut statement) = deployment.db().prepare(sql) else {
+    let Ok(mut statement) = world.town().db().prepare(sql) else {
         return;
     };
     let runs: Vec<String> = statement
@@ -126,62 +128,59 @@ fn undo(deployment: &Deployment, random: &mut Random) {
         return;
     }
     let run = &runs[usize::try_from(random.below(runs.len() as u64)).unwrap()];
-    let mut command = deployment.process();
+    let mut command = world.town().process();
     command.args(["storage:undo", run, "--yes"]);
     killed(&mut command, random);
 }
 
 impl Known {
     #[track_caller]
-    fn is_kept(&self, deployment: &Deployment) {
+    fn is_kept(&self, world: &World) {
         for (id, size) in &self.acknowledged {
-            let sql = "SELECT provider_path, size FROM storage_files WHERE id = ?1";
-            let row: (String, u64) = deployment
-                .db()
-                .query_row(sql, [id], |row| {
-                    Ok((row.get(0)?, row.get::<_, i64>(1)?.unsigned_abs()))
-                })
-                .unwrap_or_else(|error| panic!("the record of {id} is lost: {error}"));
-            let bytes = fs::metadata(&row.0).unwrap_or_else(|error| panic!("{} is lost: {error}", row.0));
-            assert_eq!((bytes.len(), row.1), (*size, *size), "{id}");
+            let (recorded, bytes) = world.file(id);
+            assert_eq!((bytes.len() as u64, recorded), (*size, *size), "{id}");
         }
     }
 }
 
-#[test]
-fn whatever_is_killed_at_random_loses_nothing_acknowledged_and_leaves_nothing_behind() {
+/// As many kills as `CIVIC_TEST_KILLS` says, else a few; then one run that is left alone.
+fn nothing_acknowledged_is_lost_and_nothing_is_left_behind(world: &World) {
     let kills: u64 = std::env::var("CIVIC_TEST_KILLS").map_or(30, |n| n.parse().unwrap());
     let seed = std::env::var("CIVIC_TEST_SEED").map_or(0x5eed, |n| n.parse().unwrap());
-    let deployment = Deployment::new();
-    deployment.old_file(&key("public", 1));
-    deployment.local_record(1, &key("public", 1));
+    world.object(&key("public", 1));
+    world.record(1, &key("public", 1));
     let (mut random, mut known) = (Random(seed), Known::default());
     // On a busy machine no upload may come far before its kill: these are there to be lost in any case.
-    known.acknowledged.extend(upload(&deployment, None, kills));
+    known.acknowledged.extend(upload(world, None, kills));
     assert_eq!(known.acknowledged.len(), 8);
     for round in 0..kills {
         match random.below(4) {
-            0 => known
-                .acknowledged
-                .extend(upload(&deployment, Some(&mut random), round)),
-            1 => cleanup(&deployment, &mut random, round),
-            2 => delete(&deployment, &mut random, &mut known),
-            _ => undo(&deployment, &mut random),
+            0 => known.acknowledged.extend(upload(world, Some(&mut random), round)),
+            1 => cleanup(world, &mut random, round),
+            2 => delete(world, &mut random, &mut known),
+            _ => undo(world, &mut random),
         }
-        known.is_kept(&deployment);
+        known.is_kept(world);
     }
-    let last = deployment.cleanup(&["--apply", "--yes", "--min-age", "0", "--max-delete", "100000"]);
+    let all = ["--apply", "--yes", "--min-age", "0", "--max-delete", "100000"];
+    let last = world.town().cleanup(&all);
     assert_eq!(last.code, 0, "{}\n{}", last.stdout, last.stderr);
-    known.is_kept(&deployment);
-    let look = deployment.cleanup(&["--min-age", "0"]);
-    let left = [
-        "orphanedObjects",
-        "orphanedRecords",
-        "mismatches",
-        "inFlight",
-        "sidecarsWithoutObject",
-        "foreign",
-    ]
-    .map(|count| look.count(count));
-    assert_eq!(left, [0; 6], "{}", look.stdout);
+    known.is_kept(world);
+    world.assert_nothing_left_behind();
+}
+
+#[test]
+fn whatever_is_killed_at_random_on_disk_loses_nothing() {
+    nothing_acknowledged_is_lost_and_nothing_is_left_behind(&World::local());
+}
+
+mod needs_server {
+    use super::*;
+
+    #[test]
+    fn whatever_is_killed_at_random_on_seaweedfs_loses_nothing() {
+        if let Some(bucket) = TestEnv::seaweed() {
+            nothing_acknowledged_is_lost_and_nothing_is_left_behind(&World::on(bucket));
+        }
+    }
 }

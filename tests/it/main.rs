@@ -14,6 +14,7 @@ mod cleanup_limited;
 mod cleanup_odd;
 mod cleanup_rules;
 mod config;
+mod crowd;
 mod delete;
 mod download;
 mod edge;

@@ -18,7 +18,7 @@ mod report;
 mod rules;
 mod scan;
 mod settle;
-mod uploads;
+mod under_way;
 
 use std::collections::HashSet;
 use std::sync::Arc;

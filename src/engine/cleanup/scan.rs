@@ -18,9 +18,8 @@ use super::finding::{
 use super::ordered::{Order, OrderedListing};
 use super::records::{KeyedRecord, RecordMerge};
 use super::report::{Counts, ErrorSummary, ProviderScan};
-use super::uploads::Uploads;
+use super::under_way::UnderWay;
 use super::{CleanupRequest, Desk, ScanError};
-use crate::engine::journal::is_dead;
 use crate::metadata::ScannedRecord;
 use crate::providers::{
     EntryKind, Key, ListRequest, Listed, Probe, Provider, ProviderError, SIDECAR_SUFFIX, uuids_in,
@@ -263,12 +262,12 @@ impl<'a> Scanner<'a> {
         if batch.is_empty() {
             return Ok(());
         }
-        // Intents before records: an upload that ends in between then shows as one or the other.
-        let uploads = self.uploads().await?;
+        // Work before records: an upload that ends in between then shows as one or the other.
+        let under_way = UnderWay::of_the_living(self.desk.metadata, self.desk.clock.now()).await?;
         let ids: Vec<String> = batch.iter().flat_map(|unnamed| unnamed.ids.clone()).collect();
         let known = self.desk.metadata.known_ids(&ids).await?;
         for Unnamed { object, ids, shaped } in batch {
-            if uploads.contains(&self.provider.name, &ids, &object.key) {
+            if under_way.contains(&self.provider.name, &ids, &object.key) {
                 self.scan.counts.in_flight += 1;
             } else if let Some(id) = ids.into_iter().find(|id| known.contains(id)) {
                 if self.is_newer_than_run(&object) {
@@ -286,15 +285,6 @@ impl<'a> Scanner<'a> {
             }
         }
         Ok(())
-    }
-
-    /// Uploads under way: what their process left behind when it died is not among them.
-    async fn uploads(&self) -> Result<Uploads, ScanError> {
-        let intents = self.desk.metadata.intents().await?;
-        let now = self.desk.clock.now();
-        Ok(Uploads::of(
-            intents.iter().filter(|intent| !is_dead(*intent, now)),
-        ))
     }
 
     /// Written since the run began: the rows were read before it, so the two are not of one moment. A `Date` header

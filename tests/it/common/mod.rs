@@ -8,6 +8,7 @@ mod remote;
 mod run;
 mod s3;
 mod tree;
+mod world;
 
 use std::ffi::OsStr;
 use std::fs;
@@ -21,6 +22,7 @@ pub use gcs::GcsBucket;
 pub use remote::Remote;
 pub use s3::Bucket;
 pub use tree::Tree;
+pub use world::World;
 
 /// Where the fixture's storage was when CivicPress made it; its records still say so.
 pub const OLD_ROOT: &str = "/srv/civicpress/storage";

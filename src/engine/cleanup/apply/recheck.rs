@@ -7,7 +7,7 @@ use std::sync::Arc;
 use futures::{StreamExt, stream};
 
 use super::super::finding::{OrphanedObject, OrphanedRecord, stamp_text};
-use super::super::uploads::Uploads;
+use super::super::under_way::UnderWay;
 use super::IN_FLIGHT;
 use super::session::{ApplyError, Work};
 use crate::engine::objects::still_holds;
@@ -81,7 +81,7 @@ fn evidence(item: &OrphanedObject) -> Evidence {
     }
 }
 
-/// Keys among these that somebody has by now: an upload under way, or a record by UUID or by path.
+/// Keys among these that somebody has by now: somebody's work under way, or a record by UUID or by path.
 ///
 /// # Errors
 /// Where the database fails.
@@ -90,7 +90,7 @@ pub async fn claimed(work: &Work<'_>, candidates: &[&Candidate]) -> Result<HashS
         return Ok(HashSet::new());
     }
     let store = work.desk.metadata;
-    let uploads = Uploads::of(&store.intents().await?);
+    let under_way = UnderWay::beside(store, work.run.id()).await?;
     let ids: Vec<String> = candidates
         .iter()
         .flat_map(|candidate| uuids_in(candidate.key.as_bytes()))
@@ -105,7 +105,7 @@ pub async fn claimed(work: &Work<'_>, candidates: &[&Candidate]) -> Result<HashS
         let ids = uuids_in(candidate.key.as_bytes());
         ids.is_empty()
             || ids.iter().any(|id| known.contains(id))
-            || uploads.contains(&candidate.provider.name, &ids, &candidate.key)
+            || under_way.contains(&candidate.provider.name, &ids, &candidate.key)
             || candidate.paths().iter().any(|path| named.contains(path))
     });
     Ok(claimed.map(|candidate| candidate.key.clone()).collect())
