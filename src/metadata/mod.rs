@@ -55,6 +55,9 @@ pub trait MetadataStore: std::fmt::Debug + Send + Sync {
     /// ordered by id.
     async fn find_by_name(&self, folder: &str, name: &str) -> Result<Vec<FileRecord>>;
 
+    /// The same by original names alone, without a look at every row of the folder.
+    async fn find_by_original_name(&self, folder: &str, name: &str) -> Result<Vec<FileRecord>>;
+
     async fn list(&self, query: &ListQuery) -> Result<RecordPage>;
 
     /// Files and bytes by folder and provider; a path under two roots counts for the longer one.

@@ -19,12 +19,10 @@ pub(super) async fn find(
     candidate: &Candidate,
 ) -> Result<Option<FileRecord>, Outcome> {
     let named = metadata
-        .find_by_name(&request.folder.name, &candidate.name)
+        .find_by_original_name(&request.folder.name, &candidate.name)
         .await
         .map_err(|error| Outcome::of_database(&error))?;
-    let alike = |record: &FileRecord| {
-        record.original_name == candidate.name && u64::try_from(record.size) == Ok(candidate.size)
-    };
+    let alike = |record: &FileRecord| u64::try_from(record.size) == Ok(candidate.size);
     let mut own: Option<String> = None;
     for record in named.into_iter().filter(alike) {
         let Some((provider, key)) = place(&request.providers, &record) else {

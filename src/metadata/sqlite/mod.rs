@@ -166,6 +166,12 @@ impl MetadataStore for SqliteStore {
             .await
     }
 
+    async fn find_by_original_name(&self, folder: &str, name: &str) -> Result<Vec<FileRecord>> {
+        let (folder, name) = (folder.to_owned(), name.to_owned());
+        self.ask(move |session| queries::find_by_original_name(session.connection(), &folder, &name))
+            .await
+    }
+
     async fn list(&self, query: &ListQuery) -> Result<RecordPage> {
         let query = query.clone();
         self.ask(move |session| queries::list(session.connection(), &query))

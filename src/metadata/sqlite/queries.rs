@@ -22,19 +22,37 @@ pub(super) fn get(connection: &Connection, id: &str) -> Answer<Option<FileRecord
 }
 
 pub(super) fn find_by_name(connection: &Connection, folder: &str, name: &str) -> Answer<Vec<FileRecord>> {
-    let by = |column: &str| {
-        let sql = format!(
-            "SELECT {FILE_COLUMNS} FROM main.storage_files
-             WHERE folder COLLATE BINARY = ?1 AND {column} COLLATE BINARY = ?2 ORDER BY id COLLATE BINARY"
-        );
-        files(connection, &sql, [folder, name])
-    };
-    let named = by("original_name")?;
+    let named = find_by_original_name(connection, folder, name)?;
     if named.is_empty() {
-        by("stored_filename")
+        files(connection, &by_name("stored_filename"), [folder, name])
     } else {
         Ok(named)
     }
+}
+
+pub(super) fn find_by_original_name(
+    connection: &Connection,
+    folder: &str,
+    name: &str,
+) -> Answer<Vec<FileRecord>> {
+    files(connection, &by_name("original_name"), [folder, name])
+}
+
+/// The collations are those of the index `civic_storage_files_named`, whatever the table's own are.
+fn by_name(column: &str) -> String {
+    format!(
+        "SELECT {FILE_COLUMNS} FROM main.storage_files
+         WHERE folder COLLATE BINARY = ?1 AND {column} COLLATE BINARY = ?2 ORDER BY id COLLATE BINARY"
+    )
+}
+
+/// How SQLite finds files by their original name.
+#[cfg(test)]
+pub(super) fn plan_by_original_name(connection: &Connection) -> Vec<String> {
+    let sql = format!("EXPLAIN QUERY PLAN {}", by_name("original_name"));
+    let mut statement = connection.prepare(&sql).unwrap();
+    let steps = statement.query_map(["permits", "plan.pdf"], |row| row.get("detail"));
+    steps.unwrap().map(Result::unwrap).collect()
 }
 
 pub(super) fn list(connection: &Connection, query: &ListQuery) -> Answer<RecordPage> {

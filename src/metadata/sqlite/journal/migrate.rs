@@ -1,4 +1,4 @@
-//! The program's own tables, made by numbered migrations that only go forward. Each is one transaction and looks again
+//! The program's own tables, and its indexes on `storage_files`, made by numbered migrations that only go forward. Each is one transaction and looks again
 //! what is left to do once it holds the write lock, so that processes may migrate at the same time.
 
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
@@ -6,10 +6,13 @@ use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 use super::super::trouble::Trouble;
 
 /// Statements of each version, from 1.
-const MIGRATIONS: [&str; NEWEST as usize] = [include_str!("../../migrations/0001_journal.sql")];
+const MIGRATIONS: [&str; NEWEST as usize] = [
+    include_str!("../../migrations/0001_journal.sql"),
+    include_str!("../../migrations/0002_names.sql"),
+];
 
 /// The version that this program makes.
-const NEWEST: u32 = 1;
+pub(super) const NEWEST: u32 = 2;
 
 /// Brings the tables to the newest version; writes nothing where they are.
 pub(super) fn migrate(connection: &mut Connection) -> Result<(), Trouble> {

@@ -295,6 +295,10 @@ impl MetadataStore for SqliteJournal {
         self.store.find_by_name(folder, name).await
     }
 
+    async fn find_by_original_name(&self, folder: &str, name: &str) -> Result<Vec<FileRecord>> {
+        self.store.find_by_original_name(folder, name).await
+    }
+
     async fn list(&self, query: &ListQuery) -> Result<RecordPage> {
         self.store.list(query).await
     }

@@ -12,7 +12,9 @@ use chrono::Utc;
 use rusqlite::Connection;
 use serde_json::json;
 
+use super::super::queries::plan_by_original_name;
 use super::super::tests::{Town, insert};
+use super::migrate::NEWEST;
 use super::{SqliteJournal, SqliteStore};
 use crate::metadata::contract::Seed;
 use crate::metadata::contract::journal::{Journaled, journal_suite};
@@ -146,7 +148,12 @@ fn all_it_makes_is_its_own_and_the_database_keeps_its_wal() {
     };
     let before = schema("TRUE");
     let journal = SqliteJournal::open(&town.path()).unwrap();
-    assert_eq!(schema("tbl_name NOT LIKE 'civic_storage_%'"), before);
+    assert_eq!(schema("name NOT LIKE '%civic_storage_%'"), before);
+    let of_storage_files = schema("tbl_name = 'storage_files' AND name LIKE 'civic_storage_%'");
+    assert!(
+        of_storage_files.iter().all(|made| made.contains("CREATE INDEX")),
+        "{of_storage_files:?}"
+    );
     let made = schema("tbl_name LIKE 'civic_storage_%' AND name NOT LIKE 'sqlite_autoindex_%'");
     assert!(made.len() > 7 && made.iter().all(|name| name.starts_with("civic_storage_")));
     drop(journal);
@@ -369,7 +376,62 @@ async fn processes_that_migrate_at_the_same_time_make_the_tables_once() {
             row.get(0)
         })
         .unwrap();
-    assert_eq!(migrations, 1);
+    assert_eq!(migrations, NEWEST);
+}
+
+/// Asked of a connection that has seen nothing before: explaining does not look whether the schema has changed.
+fn plan(town: &Town) -> String {
+    plan_by_original_name(&Connection::open(town.path()).unwrap()).join("; ")
+}
+
+#[tokio::test]
+async fn a_file_is_found_by_its_name_without_a_look_at_the_others() {
+    let seeds = |numbers: std::ops::Range<u64>| -> Vec<Seed> {
+        numbers
+            .map(|number| Seed::new(number, "permits", "a.pdf"))
+            .collect()
+    };
+    let (town, civicpress) = running(&seeds(0..50));
+    let plan = || plan(&town);
+    assert!(plan().contains("SCAN"), "nothing was made yet: {}", plan());
+    let journal = SqliteJournal::open(&town.path()).unwrap();
+    assert!(
+        plan().contains("SEARCH") && plan().contains("civic_storage_files_named") && !plan().contains("SCAN"),
+        "{}",
+        plan()
+    );
+    // What CivicPress writes is in it, too.
+    insert(&civicpress, &seeds(50..60));
+    let name = journal
+        .get(&Seed::new(55, "permits", "a.pdf").id)
+        .await
+        .unwrap()
+        .unwrap();
+    let found = journal
+        .find_by_original_name("permits", &name.original_name)
+        .await
+        .unwrap();
+    assert!(found.iter().any(|record| record.id == name.id), "{found:?}");
+    let none = journal
+        .find_by_original_name("permits", &name.stored_filename)
+        .await
+        .unwrap();
+    assert!(none.is_empty(), "{none:?}");
+}
+
+#[tokio::test]
+async fn a_database_of_an_earlier_version_gets_what_it_lacks() {
+    let (town, civicpress) = running(&[]);
+    SqliteJournal::open(&town.path()).unwrap();
+    civicpress
+        .execute_batch(
+            "DROP INDEX civic_storage_files_named; DELETE FROM civic_storage_migrations WHERE version = 2",
+        )
+        .unwrap();
+    assert_eq!(town.store().runs(9).await.unwrap(), [], "it is read as it is");
+    SqliteJournal::open(&town.path()).unwrap();
+    let plan = plan(&town);
+    assert!(plan.contains("civic_storage_files_named"), "{plan}");
 }
 
 #[tokio::test]
