@@ -18,6 +18,7 @@ mod crowd;
 mod delete;
 mod download;
 mod edge;
+mod gcs;
 mod harness;
 mod kills;
 mod metadata;

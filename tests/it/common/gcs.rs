@@ -101,6 +101,26 @@ impl GcsBucket {
         serde_json::from_slice(&answer.body).unwrap()
     }
 
+    /// The names of all objects, at most 1,000.
+    pub fn names(&self) -> Vec<String> {
+        let answer = self.ask("GET", &format!("/storage/v1/b/{}/o", self.name), b"");
+        let page: Value = serde_json::from_slice(&answer.body).unwrap();
+        assert_eq!(page["nextPageToken"], Value::Null, "more than a page");
+        let items = page["items"].as_array().cloned().unwrap_or_default();
+        let names = items.iter().map(|item| item["name"].as_str().unwrap().to_owned());
+        names.collect()
+    }
+
+    /// How many uploads in parts are neither complete nor aborted.
+    pub fn uploads(&self) -> usize {
+        let answer = self.ask("GET", &format!("/{}?uploads", self.name), b"");
+        assert_eq!(answer.status, 200);
+        String::from_utf8(answer.body)
+            .unwrap()
+            .matches("<UploadId>")
+            .count()
+    }
+
     fn ask(&self, method: &str, target: &str, body: &[u8]) -> GcsAnswer {
         let host = self.endpoint.trim_start_matches("http://");
         let mut head = format!("{method} {target} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n");
@@ -151,10 +171,6 @@ impl Remote for GcsBucket {
 
     fn put(&self, key: &str, body: &[u8]) {
         assert!(self.try_put(key, body), "PUT {key:?}");
-    }
-
-    fn delete(&self, key: &str) {
-        assert_eq!(self.object("DELETE", key, b"").status, 204, "DELETE {key:?}");
     }
 
     fn head(&self, key: &str) -> String {

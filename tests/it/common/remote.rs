@@ -18,8 +18,6 @@ pub trait Remote {
 
     fn put(&self, key: &str, body: &[u8]);
 
-    fn delete(&self, key: &str);
-
     /// Status line and headers of a HEAD, in lower case.
     fn head(&self, key: &str) -> String;
 
@@ -42,10 +40,6 @@ impl Remote for Bucket {
 
     fn put(&self, key: &str, body: &[u8]) {
         Self::put(self, key, body);
-    }
-
-    fn delete(&self, key: &str) {
-        Self::delete(self, key);
     }
 
     fn head(&self, key: &str) -> String {
