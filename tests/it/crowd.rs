@@ -191,4 +191,11 @@ mod needs_server {
             sixteen_at_once_beside_a_cleanup(&World::on(bucket));
         }
     }
+
+    #[test]
+    fn on_gcs_sixteen_at_once_beside_a_cleanup_lose_nothing() {
+        if let Some(bucket) = TestEnv::gcs() {
+            sixteen_at_once_beside_a_cleanup(&World::on(bucket));
+        }
+    }
 }

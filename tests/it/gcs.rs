@@ -135,6 +135,26 @@ mod needs_server {
         assert!(run.stdout.contains("no credentials are set"), "{}", run.stdout);
     }
 
+    /// Google's own token service is behind a proxy that is not there.
+    #[test]
+    fn a_users_own_credentials_that_get_no_token_are_an_outage_and_are_not_shown() {
+        let Some(bucket) = TestEnv::gcs() else { return };
+        let town = keyless(&bucket);
+        let file = town.env().tmp().join("user.json");
+        let user = r#"{"type":"authorized_user","client_id":"1","client_secret":"hunter2","refresh_token":"hunter3"}"#;
+        fs::write(&file, user).unwrap();
+        let run = look(
+            &town,
+            &[
+                ("GOOGLE_APPLICATION_CREDENTIALS", file.to_str().unwrap()),
+                ("HTTPS_PROXY", &format!("http://{NOWHERE}")),
+            ],
+        );
+        assert_eq!(run.code, 5, "{} {}", run.stdout, run.stderr);
+        assert!(run.stdout.contains("gets no token"), "{}", run.stdout);
+        assert!(!format!("{}{}", run.stdout, run.stderr).contains("hunter"));
+    }
+
     #[test]
     fn another_accounts_key_is_refused_and_nothing_is_claimed() {
         let Some(bucket) = TestEnv::gcs() else { return };
@@ -224,17 +244,12 @@ mod needs_server {
         }
     }
 
-    fn bytes_of(bucket: &GcsBucket, name: &str) -> Option<Vec<u8>> {
-        let answer = bucket.object("GET", name, b"");
-        (answer.status == 200).then_some(answer.body)
-    }
-
     /// File `n` is at its key or in the trash, whole, and in one of the two once a run has ended in peace.
     fn whole_somewhere(bucket: &GcsBucket, n: u32) -> usize {
         let name = key("permits", n);
         let places = files(bucket).into_iter().filter(|place| place.ends_with(&name));
         places
-            .map(|place| assert_eq!(bytes_of(bucket, &place).unwrap(), format!("file {n}").as_bytes()))
+            .map(|place| assert_eq!(bucket.get(&place).unwrap(), format!("file {n}").as_bytes()))
             .count()
     }
 
@@ -254,7 +269,7 @@ mod needs_server {
         let next = town.civic(&["storage:delete", "--yes", "--json", &uuid(2)]);
         assert_eq!(next.code, 0, "{}", next.stdout);
         assert_eq!((1..=4).map(|n| whole_somewhere(&bucket, n)).sum::<usize>(), 4);
-        let live = |n: u32| bytes_of(&bucket, &format!("town/{}", key("permits", n))).is_some();
+        let live = |n: u32| bucket.get(&format!("town/{}", key("permits", n))).is_some();
         assert_eq!([1, 2, 3, 4].map(live), [false, false, true, true]);
         let runs = town.civic(&["storage:trash", "--json"]);
         for id in runs.items("items", "id") {
@@ -339,7 +354,7 @@ mod needs_server {
                 trashed,
                 "{point}: each in its run's trash"
             );
-            assert_eq!(bytes_of(&bucket, &orphan), None, "{point}");
+            assert_eq!(bucket.get(&orphan), None, "{point}");
             assert_at_peace(&town, 4);
         }
     }

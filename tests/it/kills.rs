@@ -183,4 +183,11 @@ mod needs_server {
             nothing_acknowledged_is_lost_and_nothing_is_left_behind(&World::on(bucket));
         }
     }
+
+    #[test]
+    fn whatever_is_killed_at_random_on_gcs_loses_nothing() {
+        if let Some(bucket) = TestEnv::gcs() {
+            nothing_acknowledged_is_lost_and_nothing_is_left_behind(&World::on(bucket));
+        }
+    }
 }

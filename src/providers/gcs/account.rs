@@ -18,7 +18,7 @@ const MAX_KEY_BYTES: u64 = 64 << 10;
 const SERVICE_ACCOUNT: &str = "service_account";
 const AUTHORIZED_USER: &str = "authorized_user";
 
-/// Gives the builder its credentials.
+/// Gives the builder its credentials, and says whether there was no key, so that it asks the machine for a token.
 ///
 /// # Errors
 /// What is wrong with them, as the end of a sentence; never a part of them.
@@ -26,7 +26,7 @@ pub(super) fn open(
     builder: GoogleCloudStorageBuilder,
     config: &GcsConfig,
     http: &HttpClient,
-) -> Result<GoogleCloudStorageBuilder, String> {
+) -> Result<(GoogleCloudStorageBuilder, bool), String> {
     let configured = config.service_account_key.as_ref();
     let well_known = || well_known_file().filter(|file| file.exists());
     let (text, file) = match configured.map(ExposeSecret::expose_secret) {
@@ -35,7 +35,7 @@ pub(super) fn open(
         None => match well_known() {
             Some(path) => read(&path)?,
             // The metadata server is asked over plain HTTP, so this client is one of its own.
-            None => return Ok(builder),
+            None => return Ok((builder, true)),
         },
     };
     let named = file.as_deref().map_or_else(
@@ -43,15 +43,16 @@ pub(super) fn open(
         |file| format!("the key file {}", file.display()),
     );
     let builder = builder.with_http_connector(Shared(http.clone()));
-    match kind(&text).map_err(|reason| format!("{named} {reason}"))? {
-        Kind::ServiceAccount => Ok(builder.with_service_account_key(text)),
-        Kind::User => match file.as_deref().and_then(Path::to_str) {
-            Some(path) => Ok(builder.with_application_credentials(path)),
-            None => Err(format!(
-                "{named} holds a user's credentials, which are taken from a file only: name the file"
-            )),
-        },
-    }
+    let builder = match kind(&text).map_err(|reason| format!("{named} {reason}"))? {
+        Kind::ServiceAccount => builder.with_service_account_key(text),
+        Kind::User => {
+            let path = file.as_deref().and_then(Path::to_str).ok_or_else(|| {
+                format!("{named} holds a user's credentials, which are taken from a file only: name the file")
+            })?;
+            builder.with_application_credentials(path)
+        }
+    };
+    Ok((builder, false))
 }
 
 /// Where `gcloud auth application-default login` puts them.

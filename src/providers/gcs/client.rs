@@ -14,7 +14,7 @@ use object_store::gcp::GcpCredentialProvider;
 use super::{failure, page};
 use crate::providers::ProviderError;
 use crate::providers::paged::{Page, PageQuery, PageSource};
-use crate::providers::wire::{Answer, Context, chain, encoded, exchange, query_of, within};
+use crate::providers::wire::{Answer, Context, encoded, exchange, query_of, within};
 
 /// For how long an answer of the bucket vouches that a 404 means the object.
 const BUCKET_SEEN_FOR: Duration = Duration::from_secs(30);
@@ -26,6 +26,8 @@ pub(super) struct Client {
     pub(super) objects_url: String,
     pub(super) http: HttpClient,
     pub(super) credentials: GcpCredentialProvider,
+    /// No key was found: the credentials are the machine's, if it has any.
+    pub(super) keyless: bool,
     /// For one request with its whole answer.
     pub(super) page_timeout: Duration,
     pub(super) delete_timeout: Duration,
@@ -98,12 +100,8 @@ impl Client {
     }
 
     async fn bearer(&self, context: Context<'_>) -> Result<HeaderValue, ProviderError> {
-        let credential = self.credentials.get_credential().await.map_err(|e| {
-            context.configuration(format!(
-                "no credentials are set, and the platform gives none: {}",
-                chain(&e)
-            ))
-        })?;
+        let no_token = |e| failure::no_token(context, self.keyless, &e);
+        let credential = self.credentials.get_credential().await.map_err(no_token)?;
         let mut value = HeaderValue::try_from(format!("Bearer {}", credential.bearer))
             .map_err(|_| context.configuration("the access token is none that can be sent".into()))?;
         value.set_sensitive(true);

@@ -6,7 +6,7 @@
 use serde::Deserialize;
 
 use crate::providers::ProviderError;
-use crate::providers::wire::{Answer, Context, tidy};
+use crate::providers::wire::{Answer, Context, chain, tidy};
 
 #[derive(Deserialize)]
 struct Body {
@@ -42,6 +42,24 @@ pub(super) fn failed(context: Context<'_>, bucket: &str, answer: &Answer) -> Pro
         | (408 | 429 | 500..=599, _) => context.unavailable(said),
         (401 | 403, _) => context.denied(said),
         _ => context.invalid(said),
+    }
+}
+
+/// Nobody gives a token. The answer's body is left out, as everywhere.
+pub(super) fn no_token(context: Context<'_>, keyless: bool, error: &object_store::Error) -> ProviderError {
+    let text = chain(error);
+    let said = text.split(['{', '<']).next().unwrap_or_default();
+    let said = said.trim_end_matches([':', ' ', '\n']);
+    if keyless {
+        return context.configuration(format!(
+            "no credentials are set, and the platform gives none: {said}"
+        ));
+    }
+    let reason = format!("the account of the key gets no token: {said}");
+    if said.contains("status code: 4") {
+        context.denied(reason)
+    } else {
+        context.unavailable(reason)
     }
 }
 

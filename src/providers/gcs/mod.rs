@@ -60,7 +60,7 @@ pub(super) fn connect(
         .with_base_url(&base)
         .with_client_options(options)
         .with_retry(wire::no_retries(global));
-    let builder = account::open(builder, config, &http).map_err(unusable)?;
+    let (builder, keyless) = account::open(builder, config, &http).map_err(unusable)?;
     let store = builder.build().map_err(|e| unusable(chain(&e)))?;
     let client = Arc::new(Client {
         provider: provider.to_owned(),
@@ -68,6 +68,7 @@ pub(super) fn connect(
         objects_url: format!("{base}/storage/v1/b/{}/o", config.bucket),
         http,
         credentials: Arc::clone(store.credentials()),
+        keyless,
         page_timeout: global.list_timeout,
         delete_timeout: global.delete_timeout,
         copy_timeout: global.upload_timeout,

@@ -173,6 +173,11 @@ impl Remote for GcsBucket {
         assert!(self.try_put(key, body), "PUT {key:?}");
     }
 
+    fn get(&self, key: &str) -> Option<Vec<u8>> {
+        let answer = self.object("GET", key, b"");
+        (answer.status == 200).then_some(answer.body)
+    }
+
     fn head(&self, key: &str) -> String {
         self.object("HEAD", key, b"").head
     }

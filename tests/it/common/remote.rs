@@ -18,6 +18,9 @@ pub trait Remote {
 
     fn put(&self, key: &str, body: &[u8]);
 
+    /// What is there, if anything is.
+    fn get(&self, key: &str) -> Option<Vec<u8>>;
+
     /// Status line and headers of a HEAD, in lower case.
     fn head(&self, key: &str) -> String;
 
@@ -40,6 +43,10 @@ impl Remote for Bucket {
 
     fn put(&self, key: &str, body: &[u8]) {
         Self::put(self, key, body);
+    }
+
+    fn get(&self, key: &str) -> Option<Vec<u8>> {
+        Self::get(self, key)
     }
 
     fn head(&self, key: &str) -> String {

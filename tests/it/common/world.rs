@@ -3,12 +3,12 @@
 
 use std::fs;
 
-use super::Bucket;
+use super::Remote;
 use super::deployment::{Deployment, days};
 
 pub struct World {
     town: Deployment,
-    bucket: Option<Bucket>,
+    bucket: Option<Box<dyn Remote + Sync>>,
 }
 
 impl World {
@@ -20,12 +20,12 @@ impl World {
     }
 
     /// Everything below the prefix `town` of the bucket.
-    pub fn on(bucket: Bucket) -> Self {
+    pub fn on(bucket: impl Remote + Sync + 'static) -> Self {
         let town = Deployment::new();
-        town.providers(&bucket.provider_yaml("s3", "town"));
+        town.providers(&bucket.provider_yaml(bucket.kind(), "town"));
         Self {
             town,
-            bucket: Some(bucket),
+            bucket: Some(Box::new(bucket)),
         }
     }
 
@@ -36,7 +36,7 @@ impl World {
     /// What every `provider_path` begins with.
     fn root(&self) -> String {
         match &self.bucket {
-            Some(bucket) => format!("s3://{}/town", bucket.name),
+            Some(bucket) => format!("{}/town", bucket.root()),
             None => self.town.storage().display().to_string(),
         }
     }
@@ -44,7 +44,7 @@ impl World {
     /// An object of ten bytes, as old as the provider lets it be.
     pub fn object(&self, key: &str) {
         match &self.bucket {
-            Some(bucket) => bucket.put(format!("town/{key}"), "x".repeat(10)),
+            Some(bucket) => bucket.put(&format!("town/{key}"), &[b'x'; 10]),
             None => self.town.file(key, 10, days(30)),
         }
     }
@@ -57,7 +57,7 @@ impl World {
     /// The bytes that a record's `provider_path` names; `None` where nothing is there.
     pub fn bytes(&self, provider_path: &str) -> Option<Vec<u8>> {
         match &self.bucket {
-            Some(bucket) => bucket.get(provider_path.strip_prefix(&format!("s3://{}/", bucket.name))?),
+            Some(bucket) => bucket.get(provider_path.strip_prefix(&bucket.root())?.strip_prefix('/')?),
             None => fs::read(provider_path).ok(),
         }
     }
