@@ -1,6 +1,6 @@
 # fish completion for civic
-set -g __civic_valued --system-data --config --database --output --log-format --progress --color --folder --by --folder --search --type --provider --sort --page --limit --folder --from-list --concurrency --description --uploaded-by --out --provider --folder --kind --min-age --max-delete --repair --override --explain --limit --description --folder --file --from-list --concurrency --override --older-than --override --override --update --provider-type --path --bucket --region --endpoint --prefix --override --path --access --allowed-types --max-size --description --quota --path --access --allowed-types --max-size --description --quota --out
-set -g __civic_commands storage:usage storage:list storage:info storage:upload storage:download storage:cleanup storage:runs storage:update storage:delete storage:trash storage:undo storage:config storage:init storage:folder:add storage:folder:update storage:folder:remove completions man
+set -g __civic_valued --system-data --config --database --output --log-format --progress --color --folder --by --folder --search --type --provider --sort --page --limit --folder --from-list --concurrency --description --uploaded-by --out --provider --folder --kind --min-age --max-delete --repair --override --explain --limit --description --override --folder --from-list --concurrency --override --folder --file --from-list --concurrency --override --older-than --override --override --update --provider-type --path --bucket --region --endpoint --prefix --override --path --access --allowed-types --max-size --description --quota --path --access --allowed-types --max-size --description --quota --out
+set -g __civic_commands storage:usage storage:list storage:info storage:upload storage:download storage:cleanup storage:runs storage:update storage:move storage:delete storage:trash storage:undo storage:config storage:init storage:folder:add storage:folder:update storage:folder:remove completions man
 
 # The command typed so far, joined by ':'; a first line says whether it is whole.
 function __civic_command
@@ -34,6 +34,7 @@ complete -c civic -n 'test (__civic_command) = stem:' -a 'storage:download' -d '
 complete -c civic -n 'test (__civic_command) = stem:' -a 'storage:cleanup' -d 'Finds objects without a record, records without an object, and sizes that differ. Changes nothing without --apply'
 complete -c civic -n 'test (__civic_command) = stem:' -a 'storage:runs' -d 'Shows what ran: when, by whom, and what it changed'
 complete -c civic -n 'test (__civic_command) = stem:' -a 'storage:update' -d 'Changes the description of a file; storage:undo takes the change back'
+complete -c civic -n 'test (__civic_command) = stem:' -a 'storage:move' -d 'Moves files into another folder: bytes, sidecar and record together; storage:undo moves them back'
 complete -c civic -n 'test (__civic_command) = stem:' -a 'storage:delete' -d 'Deletes files: records and bytes go to the trash, from which storage:undo brings them back'
 complete -c civic -n 'test (__civic_command) = stem:' -a 'storage:trash' -d 'Shows what was deleted, brings it back, or deletes it for good'
 complete -c civic -n 'test (__civic_command) = stem:' -a 'storage:undo' -d 'Puts back what a run took away: bytes and records. What was edited since stays edited'
@@ -53,6 +54,7 @@ complete -c civic -n 'test (__civic_command) = stem:storage' -a 'download' -d 'F
 complete -c civic -n 'test (__civic_command) = stem:storage' -a 'cleanup' -d 'Finds objects without a record, records without an object, and sizes that differ. Changes nothing without --apply'
 complete -c civic -n 'test (__civic_command) = stem:storage' -a 'runs' -d 'Shows what ran: when, by whom, and what it changed'
 complete -c civic -n 'test (__civic_command) = stem:storage' -a 'update' -d 'Changes the description of a file; storage:undo takes the change back'
+complete -c civic -n 'test (__civic_command) = stem:storage' -a 'move' -d 'Moves files into another folder: bytes, sidecar and record together; storage:undo moves them back'
 complete -c civic -n 'test (__civic_command) = stem:storage' -a 'delete' -d 'Deletes files: records and bytes go to the trash, from which storage:undo brings them back'
 complete -c civic -n 'test (__civic_command) = stem:storage' -a 'trash' -d 'Shows what was deleted, brings it back, or deletes it for good'
 complete -c civic -n 'test (__civic_command) = stem:storage' -a 'undo' -d 'Puts back what a run took away: bytes and records. What was edited since stays edited'
@@ -112,6 +114,12 @@ complete -c civic -n 'test (__civic_command) = whole:storage:cleanup' -l fail-on
 complete -c civic -n 'test (__civic_command) = whole:storage:runs' -l limit -x -d 'Runs to show, newest first; or steps, of one run'
 complete -c civic -n 'test (__civic_command) = whole:storage:update' -l description -x -d 'What the file is to be described as; an empty text takes the description away'
 complete -c civic -n 'test (__civic_command) = whole:storage:update' -l dry-run -d 'Only tell what would be changed'
+complete -c civic -n 'test (__civic_command) = whole:storage:update' -l override -x -a 'ownership' -d 'Let this run go on though a safety rule speaks. `ownership`: another installation claims the storage; it is then claimed for this one'
+complete -c civic -n 'test (__civic_command) = whole:storage:move' -l folder -x -d 'Folder of storage.yml to move them to'
+complete -c civic -n 'test (__civic_command) = whole:storage:move' -l from-list -x -d 'Read ids from this file, one a line; `-` is stdin'
+complete -c civic -n 'test (__civic_command) = whole:storage:move' -l concurrency -x -d 'How many files are worked on at once [default: global.max_concurrent_uploads]'
+complete -c civic -n 'test (__civic_command) = whole:storage:move' -l dry-run -d 'Only tell what would be moved'
+complete -c civic -n 'test (__civic_command) = whole:storage:move' -l override -x -a 'ownership' -d 'Let this run go on though a safety rule speaks. `ownership`: another installation claims the storage; it is then claimed for this one'
 complete -c civic -n 'test (__civic_command) = whole:storage:delete' -l folder -x -d 'Folder of --file'
 complete -c civic -n 'test (__civic_command) = whole:storage:delete' -l file -x -d 'Name of a file in --folder'
 complete -c civic -n 'test (__civic_command) = whole:storage:delete' -l from-list -x -d 'Read ids from this file, one a line; `-` is stdin'

@@ -146,6 +146,8 @@ pub enum Command {
     Runs(commands::runs::RunsArgs),
     #[command(name = "storage:update")]
     Update(commands::update::UpdateArgs),
+    #[command(name = "storage:move")]
+    Move(commands::r#move::MoveArgs),
     #[command(name = "storage:delete")]
     Delete(commands::delete::DeleteArgs),
     #[command(name = "storage:trash")]
@@ -177,6 +179,7 @@ impl Command {
             Self::Cleanup(args) => commands::cleanup::run(context, &args),
             Self::Runs(args) => context.block_on(commands::runs::run(context, args)),
             Self::Update(args) => commands::update::run(context, &args),
+            Self::Move(args) => commands::r#move::run(context, &args),
             Self::Delete(args) => commands::delete::run(context, &args),
             Self::Trash(args) => commands::trash::run(context, &args),
             Self::Undo(args) => commands::undo::run(context, &args),

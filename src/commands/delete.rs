@@ -1,22 +1,19 @@
 //! `storage:delete`: takes files away, into the trash unless told otherwise.
 
-use std::collections::{BTreeSet, HashSet};
-use std::io::BufRead;
-
 use clap::Args;
 use serde_json::json;
 
 use super::ask;
 use super::changes::{Words, conclude, counts, planned, preview, sites, status};
+use super::named;
 use super::ownership::{self, OwnershipArgs};
 use crate::Context;
-use crate::engine::changes::{Changes, Sites, failed};
+use crate::engine::changes::Changes;
 use crate::engine::cleanup::ItemError;
 use crate::engine::delete::{self, DeleteRequest, Planned};
-use crate::engine::info;
 use crate::engine::journal::recover;
 use crate::error::Failure;
-use crate::metadata::{FileRecord, MetadataStore};
+use crate::metadata::FileRecord;
 use crate::output::Outcome;
 
 /// Deletes files: records and bytes go to the trash, from which storage:undo brings them back
@@ -66,7 +63,12 @@ pub fn run(context: &Context, args: &DeleteArgs) -> Result<Outcome, Failure> {
     if !args.dry_run {
         ask::possible(context, question)?;
     }
-    let names = names(args)?;
+    let names = named::read(&args.files, args.from_list.as_deref())?;
+    if names.is_empty() && args.file.is_none() && args.from_list.is_none() {
+        return Err(Failure::usage(
+            "name the files to delete by id, with --folder and --file, or with --from-list",
+        ));
+    }
     // Asked for before anything is read, and only where something may be written.
     let journal = (!args.dry_run).then(|| context.run_journal()).transpose()?;
     let mut sites = sites(context)?;
@@ -77,13 +79,18 @@ pub fn run(context: &Context, args: &DeleteArgs) -> Result<Outcome, Failure> {
     let metadata = context.metadata()?;
     let progress = context.progress();
     context.block_on_changes(|interrupt| async move {
-        let (records, unknown) = find(&*metadata, args, &names).await?;
+        let mut found = named::find(&*metadata, &names).await?;
+        if let (Some(folder), Some(file)) = (&args.folder, &args.file) {
+            let candidates = metadata.find_by_name(folder, file).await?;
+            found.push((format!("{folder}/{file}"), candidates));
+        }
+        let (records, unknown) = named::each_once(found);
         let request = DeleteRequest {
             records,
             purge: args.purge,
             concurrency,
         };
-        let touched = touched(&sites, &request.records);
+        let touched = ownership::of_records(&sites, &request.records);
         let touched = touched.iter().map(String::as_str);
         let Some(journal) = journal else {
             ownership::warn(context, &mut sites, touched).await?;
@@ -97,7 +104,7 @@ pub fn run(context: &Context, args: &DeleteArgs) -> Result<Outcome, Failure> {
             return Ok(conclude(WORDS, None, changes));
         }
         let custody = ownership::check(&journal, &mut sites, touched, &args.ownership).await?;
-        ask::confirm(context, &preview(&named(&request.records)), question)?;
+        ask::confirm(context, &preview(&labels(&request.records)), question)?;
         let taken_over = ownership::claim(custody, &mut sites).await;
         recover(&journal, &sites.usable()).await?;
         let run = journal.begin(WORDS.operation, asked(args, &request)).await?;
@@ -117,13 +124,7 @@ fn asked(args: &DeleteArgs, request: &DeleteRequest) -> serde_json::Value {
     })
 }
 
-/// Providers that the records' objects are in.
-fn touched(sites: &Sites, records: &[FileRecord]) -> BTreeSet<String> {
-    let providers = records.iter().filter_map(|record| sites.of_record(record).ok());
-    providers.map(|(provider, _)| provider.name.clone()).collect()
-}
-
-fn named(records: &[FileRecord]) -> Vec<(String, u64)> {
+fn labels(records: &[FileRecord]) -> Vec<(String, u64)> {
     let named = |record: &FileRecord| {
         let name = format!("{}/{}  {}", record.folder, record.original_name, record.id);
         (name, u64::try_from(record.size).unwrap_or(0))
@@ -144,81 +145,4 @@ fn of_plan(plan: Vec<(FileRecord, Result<Planned, ItemError>)>) -> Changes {
         }
     }
     changes
-}
-
-/// What was named on the command line and in the list.
-fn names(args: &DeleteArgs) -> Result<Vec<String>, Failure> {
-    let mut names = args.files.clone();
-    if let Some(list) = &args.from_list {
-        let unreadable = |error| Failure::usage(format!("--from-list {list} cannot be read: {error}"));
-        let lines: Vec<String> = if list == "-" {
-            std::io::stdin()
-                .lock()
-                .lines()
-                .collect::<Result<_, _>>()
-                .map_err(unreadable)?
-        } else {
-            let file = std::fs::File::open(list).map_err(unreadable)?;
-            std::io::BufReader::new(file)
-                .lines()
-                .collect::<Result<_, _>>()
-                .map_err(unreadable)?
-        };
-        names.extend(
-            lines
-                .iter()
-                .map(|line| line.trim())
-                .filter(|line| !line.is_empty())
-                .map(str::to_owned),
-        );
-    }
-    if names.is_empty() && args.file.is_none() && args.from_list.is_none() {
-        return Err(Failure::usage(
-            "name the files to delete by id, with --folder and --file, or with --from-list",
-        ));
-    }
-    Ok(names)
-}
-
-/// The records, each once, and why a name has none or several.
-async fn find(
-    store: &dyn MetadataStore,
-    args: &DeleteArgs,
-    names: &[String],
-) -> Result<(Vec<FileRecord>, Vec<ItemError>), Failure> {
-    let mut found = Vec::with_capacity(names.len());
-    for name in names {
-        found.push((name.clone(), info::find(store, name).await?));
-    }
-    if let (Some(folder), Some(file)) = (&args.folder, &args.file) {
-        found.push((
-            format!("{folder}/{file}"),
-            store.find_by_name(folder, file).await?,
-        ));
-    }
-    let (mut records, mut unknown, mut seen) = (Vec::new(), Vec::new(), HashSet::new());
-    for (name, mut candidates) in found {
-        match (candidates.pop(), candidates.is_empty()) {
-            (Some(record), true) => {
-                if seen.insert(record.id.clone()) {
-                    records.push(record);
-                }
-            }
-            (None, _) => unknown.push(failed(&name, "STORAGE_FILE_NOT_FOUND", "there is no such file")),
-            (Some(last), false) => {
-                let ids: Vec<String> = candidates
-                    .into_iter()
-                    .chain([last])
-                    .map(|record| record.id)
-                    .collect();
-                let reason = format!(
-                    "names {} files; name one by its id: {}",
-                    ids.len(),
-                    ids.join(", ")
-                );
-                unknown.push(failed(&name, "STORAGE_VALIDATION_ERROR", &reason));
-            }
-        }
-    }
-    Ok((records, unknown))
 }

@@ -1,5 +1,7 @@
 //! `--override ownership`, and the question whose the storage is, for every command that moves or deletes files.
 
+use std::collections::BTreeSet;
+
 use clap::Args;
 
 use crate::Context;
@@ -7,6 +9,7 @@ use crate::engine::changes::Sites;
 use crate::engine::journal::Journal;
 use crate::engine::ownership::{Custody, Foreign, TakenOver};
 use crate::error::{Code, Exit, Failure};
+use crate::metadata::FileRecord;
 
 /// The flag.
 #[derive(Debug, Default, Args)]
@@ -22,6 +25,12 @@ impl OwnershipArgs {
     pub fn asked(&self) -> &[String] {
         &self.overrides
     }
+}
+
+/// Providers that the records' objects are in.
+pub fn of_records(sites: &Sites, records: &[FileRecord]) -> BTreeSet<String> {
+    let providers = records.iter().filter_map(|record| sites.of_record(record).ok());
+    providers.map(|(provider, _)| provider.name.clone()).collect()
 }
 
 /// Makes sure that these providers are ours, or nobody's, or that the operator said to take them. Asked before the operator

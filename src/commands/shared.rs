@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::Context;
+use crate::engine::upload::FolderRules;
 use crate::error::Failure;
 use crate::metadata::{FileRecord, MetadataStore, Stamp};
 
@@ -26,6 +27,24 @@ pub async fn known_folder(
     }
     let known: BTreeSet<&str> = configured.keys().chain(&recorded).map(String::as_str).collect();
     Err(Failure::unknown("folder", folder, known))
+}
+
+/// What a folder of storage.yml takes.
+///
+/// # Errors
+/// Where storage.yml has no such folder.
+pub fn folder_rules(context: &Context, name: &str) -> Result<FolderRules, Failure> {
+    let config = context.config()?;
+    let folder = config.folders.get(name).ok_or_else(|| {
+        let names = config.folders.keys().map(String::as_str);
+        Failure::unknown("folder", name, names)
+    })?;
+    let largest = config.global.max_file_size;
+    Ok(FolderRules {
+        name: folder.name.clone(),
+        allowed_types: folder.allowed_types.clone(),
+        max_size: folder.max_size.map_or(largest, |own| own.min(largest)),
+    })
 }
 
 /// A time for a table: `2026-11-23 18:36`, in UTC; what could not be read as it was written.

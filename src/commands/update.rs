@@ -4,6 +4,7 @@ use clap::Args;
 use serde_json::json;
 
 use super::changes::{Words, conclude, counts, planned, sites, status};
+use super::ownership::{self, OwnershipArgs};
 use super::shared::the_one;
 use crate::Context;
 use crate::engine::info;
@@ -27,6 +28,8 @@ pub struct UpdateArgs {
     /// Only tell what would be changed
     #[arg(long)]
     dry_run: bool,
+    #[command(flatten)]
+    ownership: OwnershipArgs,
 }
 
 const WORDS: Words = Words {
@@ -42,10 +45,17 @@ const WORDS: Words = Words {
 pub fn run(context: &Context, args: &UpdateArgs) -> Result<Outcome, Failure> {
     // Asked for before anything is read, and only where something may be written.
     let journal = (!args.dry_run).then(|| context.run_journal()).transpose()?;
-    let sites = sites(context)?;
+    let mut sites = sites(context)?;
     let metadata = context.metadata()?;
     context.block_on_changes(|_| async move {
+        let mut taken_over = Vec::new();
         if let Some(journal) = &journal {
+            // A copy of the database must not write beside the original's files.
+            let found = info::find(&*metadata, &args.file).await?;
+            let touched = ownership::of_records(&sites, &found);
+            let touched = touched.iter().map(String::as_str);
+            let custody = ownership::check(journal, &mut sites, touched, &args.ownership).await?;
+            taken_over = ownership::claim(custody, &mut sites).await;
             recover(journal, &sites.usable()).await?;
         }
         let record = the_one(info::find(&*metadata, &args.file).await?, &args.file)?;
@@ -54,15 +64,22 @@ pub fn run(context: &Context, args: &UpdateArgs) -> Result<Outcome, Failure> {
             description: Some(args.description.clone()).filter(|text| !text.is_empty()),
         };
         let Some(journal) = journal else {
+            let touched = ownership::of_records(&sites, std::slice::from_ref(&request.record));
+            ownership::warn(context, &mut sites, touched.iter().map(String::as_str)).await?;
             return Ok(planned(WORDS, update::plan(&sites, &request).await));
         };
         if request.is_done() {
             return Ok(conclude(WORDS, None, update::nothing_to_do(&request)));
         }
-        let asked = json!({ "file": request.record.id, "description": request.description });
+        let asked = json!({
+            "file": request.record.id,
+            "description": request.description,
+            "overrides": args.ownership.asked(),
+        });
         let run = journal.begin(WORDS.operation, asked).await?;
         let now = journal.clock.now();
-        let changes = update::update(&run, (&sites, &*metadata), &request, now).await?;
+        let mut changes = update::update(&run, (&sites, &*metadata), &request, now).await?;
+        changes.taken_over = taken_over;
         run.finish(status(&changes), counts(&changes)).await?;
         Ok(conclude(WORDS, Some(run.id()), changes))
     })

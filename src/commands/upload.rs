@@ -9,11 +9,10 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use super::batch::{Batch, Words};
+use super::shared::folder_rules;
 use crate::Context;
 use crate::engine::journal::{Journal, recover};
-use crate::engine::upload::{
-    self, Desk, FolderRules, Outcome as Item, Outcomes, Sources, Surroundings, UploadRequest,
-};
+use crate::engine::upload::{self, Desk, Outcome as Item, Outcomes, Sources, Surroundings, UploadRequest};
 use crate::error::{Code, Exit, Failure};
 use crate::metadata::journal::RunStatus;
 use crate::output::Outcome;
@@ -143,23 +142,14 @@ fn asked(args: &UploadArgs, sources: &Sources) -> Value {
 
 fn request(context: &Context, args: &UploadArgs) -> Result<UploadRequest, Failure> {
     let config = context.config()?;
-    let folder = config.folders.get(&args.folder).ok_or_else(|| {
-        let names = config.folders.keys().map(String::as_str);
-        Failure::unknown("folder", &args.folder, names)
-    })?;
     let concurrency = args
         .concurrency
         .map_or(config.global.max_concurrent_uploads, usize::from);
-    let largest = config.global.max_file_size;
     let providers = context.providers()?.into_iter().map(Arc::new).collect();
     Ok(UploadRequest {
         provider: Arc::new(context.provider(&config.active_provider)?),
         providers,
-        folder: FolderRules {
-            name: folder.name.clone(),
-            allowed_types: folder.allowed_types.clone(),
-            max_size: folder.max_size.map_or(largest, |own| own.min(largest)),
-        },
+        folder: folder_rules(context, &args.folder)?,
         description: args.description.clone(),
         uploaded_by: args.uploaded_by.clone(),
         skip_existing: args.skip_existing,

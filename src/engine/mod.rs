@@ -12,6 +12,8 @@ pub mod list;
 pub mod marker;
 pub mod objects;
 pub mod ownership;
+pub mod refile;
+mod relocate;
 pub mod runs;
 pub mod sidecar;
 pub mod undo;

@@ -232,7 +232,7 @@ async fn delete_paths(provider: &Provider, paths: Vec<Path>) -> Vec<Result<(), S
     paths.into_iter().zip(answers).map(of_one).collect()
 }
 
-async fn remove(provider: &Provider, key: &Key) -> Result<(), ProviderError> {
+pub(super) async fn remove(provider: &Provider, key: &Key) -> Result<(), ProviderError> {
     let at = provider.location(key)?;
     match provider.store.delete(&at).await {
         Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
@@ -331,20 +331,9 @@ async fn copy(
     to: &Key,
     source: &Listed,
 ) -> Result<MoveOutcome, ProviderError> {
-    if provider.copies_at_most().is_some_and(|most| source.size > most) {
-        let reason = format!("{from} is larger than 5 GB, which cannot be moved in one request yet");
-        return Err(invalid(provider, "move", reason));
-    }
-    let (source_at, target_at) = (provider.location(from)?, provider.location(to)?);
-    match provider.store.copy(&source_at, &target_at).await {
-        Ok(()) => {}
-        Err(object_store::Error::NotFound { .. }) => return Ok(MoveOutcome::Missing),
-        Err(error) => return Err(provider.store_error("copy", error)),
-    }
-    let there = provider.head(to).await?;
-    if there.is_none_or(|found| found.size != source.size) {
-        let reason = format!("the copy of {from} at {to} is not what was copied; nothing was deleted");
-        return Err(invalid(provider, "copy", reason));
+    let copied = duplicate(provider, from, to, source).await?;
+    if copied != MoveOutcome::Moved {
+        return Ok(copied);
     }
     let outcome = delete_source(provider, from, source).await?;
     if outcome == MoveOutcome::Changed {
@@ -352,6 +341,33 @@ async fn copy(
         remove(provider, to).await?;
     }
     Ok(outcome)
+}
+
+/// The bytes of `from` at `to` as well, looked at; the caller saw that nothing stood there. [`MoveOutcome::Moved`] where
+/// they are.
+pub(super) async fn duplicate(
+    provider: &Provider,
+    from: &Key,
+    to: &Key,
+    source: &Listed,
+) -> Result<MoveOutcome, ProviderError> {
+    if provider.copies_at_most().is_some_and(|most| source.size > most) {
+        let reason = format!("{from} is larger than 5 GB, which cannot be moved in one request yet");
+        return Err(invalid(provider, "move", reason));
+    }
+    let (source_at, target_at) = (provider.location(from)?, provider.location(to)?);
+    match provider.duplicate(&source_at, &target_at).await {
+        Ok(()) => {}
+        Err(object_store::Error::NotFound { .. }) => return Ok(MoveOutcome::Missing),
+        Err(object_store::Error::AlreadyExists { .. }) => return Ok(MoveOutcome::TargetTaken),
+        Err(error) => return Err(provider.store_error("copy", error)),
+    }
+    let there = provider.head(to).await?;
+    if there.is_none_or(|found| found.size != source.size) {
+        let reason = format!("the copy of {from} at {to} is not what was copied; nothing was deleted");
+        return Err(invalid(provider, "copy", reason));
+    }
+    Ok(MoveOutcome::Moved)
 }
 
 /// Deletes what has been copied, after one more look at it.
@@ -387,7 +403,7 @@ async fn move_sidecar(provider: &Provider, from: &Key, to: &Key) -> Result<(), P
 }
 
 /// Whether the same bytes are at both keys, read from both.
-async fn same_bytes(provider: &Provider, one: &Key, other: &Key) -> Result<bool, ProviderError> {
+pub(super) async fn same_bytes(provider: &Provider, one: &Key, other: &Key) -> Result<bool, ProviderError> {
     let open = async |key: &Key| {
         let at = provider.location(key)?;
         let found = provider.store.get(&at).await;

@@ -2,8 +2,8 @@
 //!
 //! One form serves crash recovery, resume, history, trash and undo: every item of destructive work is a [`Step`] of
 //! a run, written down before anything is touched and settled after. A change to `storage_files` is made in the
-//! same transaction that writes the step down, or in the one that settles it; never by itself. The trash is the
-//! settled steps whose bytes can still be brought back.
+//! same transaction that writes the step down, in the one that settles it, or in one that finds it still intended;
+//! never by itself. The trash is the settled steps whose bytes can still be brought back.
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
@@ -157,7 +157,8 @@ pub enum Action {
     Trash,
     /// The object goes for good.
     Purge,
-    /// The object goes from `key` to `to_key`, both in use.
+    /// The object goes from `key` to `to_key`, both in use: it is copied, the row is switched while the step stays
+    /// intended, and then it goes from `key`. While it is intended, no other step of the file is written down.
     Move,
     /// The object comes back from `key` in the trash to `to_key`.
     Restore,
@@ -253,7 +254,7 @@ pub struct Step {
 pub enum Intended {
     /// Its number; its record change is made.
     Written(u64),
-    /// The row is not what was expected (or not there): nothing was written.
+    /// The row is not what was expected (or not there), or another step of the file is under way: nothing was written.
     Conflict,
 }
 
@@ -261,6 +262,7 @@ pub enum Intended {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settlement {
     pub number: u64,
+    /// [`StepState::Intended`] for a step that goes on: its change is made while nobody else has ended it.
     pub state: StepState,
     pub error: Option<String>,
     /// Made in the same transaction; a conflict leaves the step as it was.

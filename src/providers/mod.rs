@@ -19,8 +19,8 @@ mod xml;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use object_store::ObjectStore;
 use object_store::path::Path;
+use object_store::{ObjectStore, ObjectStoreExt};
 
 pub use build::{build, mapping_of};
 pub use key::{Key, SIDECAR_SUFFIX, StoredShape, is_reserved, sidecar_object, stored_shape, uuids_in};
@@ -153,6 +153,21 @@ impl Provider {
             .ok()
             .filter(|path| path.as_ref() == full)
             .ok_or_else(unaddressable)
+    }
+
+    /// Brings what stands at `from` to `to` as well, so that one of the two can go: a second name of the same file on
+    /// a local disk, where nothing at `to` is ever replaced, a copy made by the provider elsewhere.
+    ///
+    /// # Errors
+    /// As [`Self::store`]'s: NotFound where nothing stands at `from`.
+    ///
+    /// # Cancellation
+    /// The whole object is at `to`, now or later, or nothing of it is.
+    pub async fn duplicate(&self, from: &Path, to: &Path) -> object_store::Result<()> {
+        if let Lister::Local(local) = &self.lister {
+            return local.add_name(from, to).await;
+        }
+        self.store.copy(from, to).await
     }
 
     /// Removes what writes of dead processes left half done, on providers where that takes up room under names of its

@@ -1,6 +1,7 @@
-//! Changing what a record says, and taking that back: row and sidecar agree at the end, whoever is killed on the way, and
+//! Changing what a record says, moving its file, and taking that back: row and sidecar agree at the end, whoever is killed on the way, and
 //! what somebody else edited stays edited.
 
+mod moves;
 mod update;
 
 use std::fs;

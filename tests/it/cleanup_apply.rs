@@ -402,7 +402,7 @@ fn rule_1_a_listing_that_fails_ends_the_run_before_anything_goes() {
 }
 
 /// A run that stops itself at a point, until it is let go.
-pub struct Stopped(Child);
+pub struct Stopped(pub Child);
 
 impl Stopped {
     fn at(deployment: &Deployment, point: &str, args: &[&str]) -> Self {

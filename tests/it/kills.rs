@@ -112,10 +112,32 @@ fn delete(world: &World, random: &mut Random, known: &mut Known) {
     killed(&mut command, random);
 }
 
-/// Takes back some run that took something away.
+/// Moves one file to the other folder, or back; wherever it is when the command is killed, it is kept.
+fn refile(world: &World, random: &mut Random, known: &Known) {
+    let Some((id, _)) = known.any(random) else { return };
+    let folder = ["permits", "public"][usize::from(random.below(2) == 0)];
+    let mut command = world.town().process();
+    command.args(["storage:move", id, "--folder", folder]);
+    killed(&mut command, random);
+}
+
+/// Gives one file another description.
+fn update(world: &World, random: &mut Random, known: &Known, round: u64) {
+    let Some((id, _)) = known.any(random) else { return };
+    let mut command = world.town().process();
+    command.args([
+        "storage:update",
+        id,
+        "--description",
+        &format!("of round {round}"),
+    ]);
+    killed(&mut command, random);
+}
+
+/// Takes back some run that changed something.
 fn undo(world: &World, random: &mut Random) {
-    let sql = "SELECT id FROM civic_storage_runs WHERE operation IN ('storage:delete', 'storage:cleanup') \
-               AND status <> 'running' ORDER BY id";
+    let sql = "SELECT id FROM civic_storage_runs WHERE operation IN ('storage:delete', 'storage:cleanup', \
+               'storage:move', 'storage:update') AND status <> 'running' ORDER BY id";
     let Ok(mut statement) = world.town().db().prepare(sql) else {
         return;
     };
@@ -134,6 +156,36 @@ fn undo(world: &World, random: &mut Random) {
 }
 
 impl Known {
+    fn any(&self, random: &mut Random) -> Option<&(String, u64)> {
+        let count = self.acknowledged.len() as u64;
+        let at = usize::try_from(random.below(count.max(1))).unwrap();
+        self.acknowledged.get(at)
+    }
+
+    /// Each sidecar tells what the row says; in a bucket not every file has one.
+    #[track_caller]
+    fn is_told(&self, world: &World) {
+        for (id, _) in &self.acknowledged {
+            let sql =
+                "SELECT provider_path, folder, coalesce(description, '') FROM storage_files WHERE id = ?1";
+            let row: (String, String, String) = world
+                .town()
+                .db()
+                .query_row(sql, [id], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
+                .unwrap();
+            let Some(told) = world.bytes(&format!("{}.meta.json", row.0)) else {
+                assert!(
+                    row.0.starts_with("s3:") && row.2.is_empty(),
+                    "{id} has no sidecar"
+                );
+                continue;
+            };
+            let told: Value = serde_json::from_slice(&told).unwrap();
+            let told = [&told["folder"], &told["description"]].map(|told| told.as_str().unwrap_or_default());
+            assert_eq!(told, [row.1, row.2], "{id}");
+        }
+    }
+
     #[track_caller]
     fn is_kept(&self, world: &World) {
         for (id, size) in &self.acknowledged {
@@ -154,10 +206,12 @@ fn nothing_acknowledged_is_lost_and_nothing_is_left_behind(world: &World) {
     known.acknowledged.extend(upload(world, None, kills));
     assert_eq!(known.acknowledged.len(), 8);
     for round in 0..kills {
-        match random.below(4) {
+        match random.below(6) {
             0 => known.acknowledged.extend(upload(world, Some(&mut random), round)),
             1 => cleanup(world, &mut random, round),
             2 => delete(world, &mut random, &mut known),
+            3 => refile(world, &mut random, &known),
+            4 => update(world, &mut random, &known, round),
             _ => undo(world, &mut random),
         }
         known.is_kept(world);
@@ -166,6 +220,7 @@ fn nothing_acknowledged_is_lost_and_nothing_is_left_behind(world: &World) {
     let last = world.town().cleanup(&all);
     assert_eq!(last.code, 0, "{}\n{}", last.stdout, last.stderr);
     known.is_kept(world);
+    known.is_told(world);
     world.assert_nothing_left_behind();
 }
 

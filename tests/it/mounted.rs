@@ -172,6 +172,45 @@ fn a_file_of_another_disk_goes_to_the_trash_and_comes_back_with_its_sidecar_time
 }
 
 #[test]
+fn a_file_moves_to_a_folder_on_another_disk_and_back_with_its_time_and_mode() {
+    let Some(town) = Mounted::new() else { return };
+    let id = town.file(1, &vec![7; 3 << 20]);
+    let before = town.on_disk();
+    let object = town.town.storage().join(key("public", 1));
+    for point in [
+        None,
+        Some("across.after-place"),
+        Some("move.after-switch"),
+        Some("move.after-remove"),
+    ] {
+        let args = ["storage:move", "--json", &id, "--folder", "public"];
+        if let Some(point) = point {
+            town.killed(point, &args);
+        }
+        let moved = town.civic(&args);
+        assert_eq!(moved.code, 0, "{point:?}: {moved:?}");
+        assert!(
+            town.on_disk().is_empty(),
+            "{point:?}: {:?}",
+            town.on_disk().keys()
+        );
+        let meta = fs::metadata(&object).unwrap();
+        let (_, mode, times) = &before[object.file_name().unwrap().to_str().unwrap()];
+        assert_eq!(
+            (meta.mode() & 0o777, (meta.mtime(), meta.mtime_nsec())),
+            (*mode, *times)
+        );
+        let back = town.civic(&["storage:move", "--json", &id, "--folder", "permits"]);
+        assert_eq!(back.code, 0, "{point:?}: {back:?}");
+        assert!(!object.exists());
+        let now = town.on_disk();
+        assert!(now.keys().eq(before.keys()), "{point:?}: {:?}", now.keys());
+        let name = object.file_name().unwrap().to_str().unwrap();
+        assert_eq!(now[name], before[name], "{point:?}");
+    }
+}
+
+#[test]
 fn cleanup_takes_orphans_off_another_disk_and_undo_brings_them_back() {
     let Some(town) = Mounted::new() else { return };
     for n in 1..=5 {

@@ -59,7 +59,9 @@ fn a_copied_database_destroys_nothing_of_the_original() {
     let storage = || crate::common::Tree::of(&town.storage());
     let before = storage();
     let id = uuid(2);
-    let commands: [&[&str]; 5] = [
+    let commands: [&[&str]; 7] = [
+        &["storage:move", &id, "--folder", "public"],
+        &["storage:update", &id, "--description", "of the copy"],
         &["storage:delete", &id],
         &["storage:delete", "--purge", &id],
         &["storage:trash", "empty", "--older-than", "0"],
@@ -87,7 +89,9 @@ fn a_dry_run_on_a_copy_warns_and_writes_nothing() {
     let staging = copy(&town);
     let before = town.env().tree();
     let id = uuid(2);
-    let commands: [&[&str]; 4] = [
+    let commands: [&[&str]; 6] = [
+        &["storage:move", &id, "--folder", "public"],
+        &["storage:update", &id, "--description", "of the copy"],
         &["storage:delete", &id],
         &["storage:trash", "empty", "--older-than", "0"],
         &["storage:undo", &run],
@@ -127,7 +131,7 @@ fn a_dry_run_knows_another_installation_in_the_same_place() {
         dry.stderr.contains("another installation"),
         "it has no id yet: {dry:?}"
     );
-    let made = "SELECT count(*) FROM sqlite_schema WHERE name LIKE 'civic%'";
+    let made = "SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND name LIKE 'civic%'";
     let made: u32 = town.db().query_row(made, [], |row| row.get(0)).unwrap();
     assert_eq!(made, 0, "a dry run makes no id");
 }

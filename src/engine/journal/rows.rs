@@ -5,20 +5,20 @@ use crate::metadata::FileRecord;
 use crate::metadata::journal::{RecordChange, Step};
 
 /// The change that brings the row to where the step leads; `Err` where it is another row by now.
-pub(super) fn forward(
-    step: &Step,
+pub(in crate::engine) fn forward(
+    (before, after): (Option<&FileRecord>, Option<&FileRecord>),
     current: Option<&FileRecord>,
 ) -> Result<Option<RecordChange>, &'static str> {
-    let Some(after) = &step.after else {
+    let Some(after) = after else {
         return Ok(None);
     };
     match current {
         Some(current) if has_paths_of(current, after) => Ok(None),
-        Some(current) => match &step.before {
+        Some(current) => match before {
             Some(before) if has_paths_of(current, before) => Ok(Some(switch(current, before, after))),
             _ => Err("its record was changed meanwhile"),
         },
-        None if step.before.is_none() => Ok(Some(RecordChange::Insert {
+        None if before.is_none() => Ok(Some(RecordChange::Insert {
             record: Box::new(after.clone()),
         })),
         None => Err("its record is gone"),

@@ -7,10 +7,12 @@ use serde_json::Value;
 use super::super::changes::{Sites, failed, failed_by};
 use super::super::cleanup::ItemError;
 use super::super::journal::{JournalError, rows};
+use super::super::objects::evidence_of;
+use super::super::relocate::Relocation;
 use super::{UndoRequest, name_of, shown, size_alone, size_of};
 use crate::metadata::journal::{Action, NewStep, RecordChange, Step, StepState};
 use crate::metadata::{FileRecord, MetadataStore};
-use crate::providers::{EntryKind, Key, Provider};
+use crate::providers::{EntryKind, Key, Listed, Provider};
 
 /// A step that can be undone, and how.
 #[derive(Debug)]
@@ -21,6 +23,25 @@ pub(super) struct Reversal {
     pub(super) provider: Option<Arc<Provider>>,
     pub(super) shown: Value,
     pub(super) bytes: u64,
+}
+
+impl Reversal {
+    /// The same as a move of its own; `None` where it is none.
+    pub(super) fn relocation(&self) -> Option<Relocation> {
+        let step = &self.step;
+        if step.action != Action::Move {
+            return None;
+        }
+        Some(Relocation {
+            provider: Arc::clone(self.provider.as_ref()?),
+            from: Key::from(step.key.as_deref()?),
+            to: Key::from(step.to_key.as_deref()?),
+            evidence: step.evidence.clone()?,
+            before: step.before.clone()?,
+            after: step.after.clone()?,
+            undoes: step.undoes.clone(),
+        })
+    }
 }
 
 /// How the step is undone; `None` where nothing of it is left to undo.
@@ -71,28 +92,40 @@ pub(super) async fn judge(
             Err(error) => return Ok(Err(error)),
         },
     };
-    let reversal = reversal(step, rows, provider);
+    let mut reversal = reversal(step, rows, provider);
     let places = (&reversal.provider, &reversal.step.key, &reversal.step.to_key);
-    if let (Some(provider), Some(from), Some(to)) = places
-        && let Err(error) = look(provider, &name, from, to).await
-    {
-        return Ok(Err(error));
+    if let (Some(provider), Some(from), Some(to)) = places {
+        match look(provider, (&name, step.action), (from, to)).await {
+            // What stands in use may be written to by others: only what is seen now is moved.
+            Ok(seen) if step.action == Action::Move => {
+                if seen.size != size_of(step) {
+                    return no("its bytes are not those that were moved");
+                }
+                reversal.step.evidence = Some(evidence_of(&seen));
+            }
+            Ok(_) => {}
+            Err(error) => return Ok(Err(error)),
+        }
     }
     Ok(Ok(Some(reversal)))
 }
 
-/// Whether the bytes are there to be put back and their key is free.
-async fn look(provider: &Provider, name: &str, from: &str, to: &str) -> Result<(), ItemError> {
-    let (from, to) = (Key::from(from), Key::from(to));
-    let heads = futures::try_join!(provider.head(&from), provider.head(&to));
+/// The bytes that are to be put back, where their key is free.
+async fn look(
+    provider: &Provider,
+    (name, action): (&str, Action),
+    (from, to): (&str, &str),
+) -> Result<Listed, ItemError> {
+    let (at, target) = (Key::from(from), Key::from(to));
+    let heads = futures::try_join!(provider.head(&at), provider.head(&target));
     let (there, target) = heads.map_err(|error| failed_by(name, &error))?;
-    if there.is_none_or(|there| there.kind != EntryKind::Object) {
-        return Err(failed(
-            name,
-            "STORAGE_FILE_NOT_FOUND",
-            "its bytes are not in the trash any more",
-        ));
-    }
+    let Some(there) = there.filter(|there| there.kind == EntryKind::Object) else {
+        let reason = match action {
+            Action::Move => format!("its bytes are not at {from} any more"),
+            _ => "its bytes are not in the trash any more".to_owned(),
+        };
+        return Err(failed(name, "STORAGE_FILE_NOT_FOUND", &reason));
+    };
     if target.is_some() {
         return Err(failed(
             name,
@@ -100,7 +133,7 @@ async fn look(provider: &Provider, name: &str, from: &str, to: &str) -> Result<(
             &format!("its key {to} is in use again"),
         ));
     }
-    Ok(())
+    Ok(there)
 }
 
 fn reversal(

@@ -15,11 +15,12 @@ use super::changes::{BATCH, Changes, Sites, failed, failed_by, is_uncertain};
 use super::cleanup::ItemError;
 use super::journal::{JournalError, RunHandle};
 use super::objects::{MoveOutcome, move_object, put_back};
+use super::relocate::{Carried, carry};
 use super::sidecar::{self, Absent, SidecarError};
 use super::{Interrupt, Progress};
 use crate::failpoint::reach;
 use crate::metadata::MetadataStore;
-use crate::metadata::journal::{Evidence, Intended, RecordChange, Settlement, Step, StepState};
+use crate::metadata::journal::{Action, Evidence, Intended, RecordChange, Settlement, Step, StepState};
 use crate::providers::Key;
 use judge::{Reversal, judge};
 
@@ -124,7 +125,12 @@ pub async fn undo(
                 Err(error) => changes.fail(error),
             }
         }
-        undo_batch(run, store, reversals, (request.concurrency, &mut changes)).await?;
+        let (moves, others): (Vec<Reversal>, Vec<Reversal>) = reversals
+            .into_iter()
+            .partition(|reversal| reversal.step.action == Action::Move);
+        let at_once = (request.concurrency, interrupt);
+        move_batch(run, store, (moves, at_once), &mut changes).await?;
+        undo_batch(run, store, others, (request.concurrency, &mut changes)).await?;
         progress.advance((at * BATCH + batch.len()) as u64, &run.id());
     }
     progress.finish();
@@ -137,6 +143,31 @@ fn size_alone(evidence: &Evidence) -> Evidence {
         size: evidence.size,
         ..Evidence::default()
     }
+}
+
+/// What was moved goes back in the way it came: it can be read all the while.
+async fn move_batch(
+    run: &RunHandle,
+    store: &dyn MetadataStore,
+    (reversals, at_once): (Vec<Reversal>, (usize, &Interrupt)),
+    changes: &mut Changes,
+) -> Result<(), JournalError> {
+    let pairs = reversals
+        .into_iter()
+        .filter_map(|reversal| Some((reversal.relocation()?, reversal)));
+    let (relocations, reversals): (Vec<_>, Vec<_>) = pairs.unzip();
+    if relocations.is_empty() {
+        return Ok(());
+    }
+    let carried = carry(run, store, &relocations, at_once).await?;
+    for (carried, reversal) in carried.into_iter().zip(reversals) {
+        match carried {
+            Carried::Done => changes.succeed(reversal.shown, reversal.bytes),
+            Carried::Kept(error) | Carried::Open(error) => changes.fail(error),
+            Carried::Unbegun => changes.interrupted = true,
+        }
+    }
+    Ok(())
 }
 
 async fn undo_batch(

@@ -50,7 +50,7 @@ pub enum Refusal {
 
 impl Refusal {
     /// The code of the item's error.
-    pub(super) fn code(&self) -> &'static str {
+    pub(in crate::engine) fn code(&self) -> &'static str {
         match self {
             Self::Unreadable(error) if error.kind() == io::ErrorKind::NotFound => "STORAGE_FILE_NOT_FOUND",
             Self::Unreadable(_) => "STORAGE_ERROR",
@@ -89,13 +89,7 @@ fn judged(path: &Path, folder: &FolderRules) -> Result<(String, File, u64), Refu
     let file = open(path)?;
     let meta = file.metadata()?;
     regular(&meta)?;
-    if meta.len() > folder.max_size {
-        return Err(Refusal::TooLarge {
-            size: meta.len(),
-            limit: folder.max_size,
-            folder: folder.name.clone(),
-        });
-    }
+    sized(meta.len(), folder)?;
     Ok((name, file, meta.len()))
 }
 
@@ -116,6 +110,23 @@ fn regular(meta: &Metadata) -> Result<(), Refusal> {
     } else {
         Err(Refusal::NotRegular)
     }
+}
+
+/// Whether the folder takes a file of this name and size, wherever it comes from.
+pub(in crate::engine) fn takes(name: &str, size: u64, folder: &FolderRules) -> Result<(), Refusal> {
+    typed(name, folder)?;
+    sized(size, folder)
+}
+
+fn sized(size: u64, folder: &FolderRules) -> Result<(), Refusal> {
+    if size > folder.max_size {
+        return Err(Refusal::TooLarge {
+            size,
+            limit: folder.max_size,
+            folder: folder.name.clone(),
+        });
+    }
+    Ok(())
 }
 
 fn typed(name: &str, folder: &FolderRules) -> Result<(), Refusal> {

@@ -34,6 +34,7 @@ use crate::metadata::journal::{JournalStore, Owner, StoredFile, UploadIntent};
 use crate::metadata::{FileRecord, MetadataError, MetadataStore};
 use crate::providers::{Key, Provider, ProviderError};
 
+pub(super) use check::takes;
 pub use check::{EXECUTABLE, FolderRules, Refusal};
 pub(super) use name::divide;
 pub(super) use put::hex;

@@ -217,6 +217,29 @@ pub(super) fn move_file(root: &RootDir, from: &[u8], to: &[u8], target: Target) 
     sync_directory(source.as_fd()).map_err(fault)
 }
 
+/// Gives the object at `from` the key `to` as well, where nothing stands, durably: a second name of the same file, or
+/// where the file system gives it none, a copy with its times and rights.
+pub(super) fn add_name(root: &RootDir, from: &[u8], to: &[u8]) -> Result<(), Fault> {
+    root.stat_file(from)?;
+    let (source, old) = root.parent_of(from)?;
+    let (above, new) = split_key(to)?;
+    let dir = make_directories(root, above)?;
+    check_target(dir.as_fd(), to, new, Target::Absent)?;
+    match linkat(&source, old, &dir, new, AtFlags::empty()) {
+        // Another file system; too many names; none for a file that is somebody else's; none at all.
+        Err(Errno::XDEV | Errno::MLINK | Errno::PERM | Errno::NOTSUP | Errno::NOSYS | Errno::INVAL) => {
+            let way = Way {
+                from: (source.as_fd(), old, from),
+                to: (dir.as_fd(), new, to),
+            };
+            return across::copy_file(root, &way, Target::Absent);
+        }
+        Err(Errno::NOENT) => return Err(Fault::NotFound),
+        linked => linked.map_err(|e| taken(to, e))?,
+    }
+    sync_directory(dir.as_fd()).map_err(|e| Fault::system(to, e))
+}
+
 /// Removes the object at the key. Not synced: should a power cut bring it back, it is found again as what it is.
 pub(super) fn remove_file(root: &RootDir, key: &[u8]) -> Result<(), Fault> {
     root.stat_file(key)?;

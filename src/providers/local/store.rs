@@ -24,7 +24,7 @@ use rustix::fs::Stat;
 
 use super::super::{EntryKind, ListRequest, Listed};
 use super::fault::{Fault, generic};
-use super::place::{TEMPORARY, Target, Unplaced, move_file, remove_file};
+use super::place::{TEMPORARY, Target, Unplaced, add_name, move_file, remove_file};
 use super::read::etag;
 use super::root::RootDir;
 use super::upload::Upload;
@@ -139,6 +139,13 @@ impl ObjectStore for LocalStore {
 }
 
 impl LocalStore {
+    /// Gives the object at `from` the key `to` as well, where nothing stands there.
+    pub(in crate::providers) async fn add_name(&self, from: &Path, to: &Path) -> Result<()> {
+        let to = to.as_ref().as_bytes().to_vec();
+        let add = move |root: RootDir, from: &[u8]| root.certain(add_name(&root, from, &to));
+        self.at_key("copy", from, add).await
+    }
+
     /// Runs `work` with the open root and the location's key, where it may block.
     async fn at_key<T, F>(&self, operation: &'static str, location: &Path, work: F) -> Result<T>
     where

@@ -1,6 +1,7 @@
 //! What every database behind [`JournalStore`] must do, as one suite; run with [`journal_suite!`].
 
 mod leases;
+mod moves;
 mod runs;
 mod steps;
 mod undo;
@@ -19,6 +20,7 @@ use crate::metadata::journal::{
 };
 
 pub(crate) use leases::*;
+pub(crate) use moves::*;
 pub(crate) use runs::*;
 pub(crate) use steps::*;
 pub(crate) use undo::*;
@@ -60,6 +62,8 @@ macro_rules! journal_suite {
             a_settlement_that_conflicts_leaves_the_step_as_it_was
             steps_are_found_by_what_is_asked_and_read_page_by_page
             a_run_that_has_ended_writes_no_more_steps
+            a_step_that_goes_on_changes_its_row_while_nobody_has_ended_it
+            a_file_that_is_moved_has_no_other_step
             undoing_marks_the_step_in_the_same_transaction
             a_step_is_undone_by_one_run_only
             what_is_purged_from_the_trash_is_emptied

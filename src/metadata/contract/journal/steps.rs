@@ -10,11 +10,11 @@ use crate::metadata::journal::{
 };
 use crate::metadata::{FileRecord, MetadataError, Stamp};
 
-async fn intend(store: &dyn JournalStore, step: NewStep) -> Intended {
+pub(super) async fn intend(store: &dyn JournalStore, step: NewStep) -> Intended {
     store.intend_steps("r1", &[step], at(0)).await.unwrap().remove(0)
 }
 
-async fn one_record(seeded: &Make) -> super::Journaled {
+pub(super) async fn one_record(seeded: &Make) -> super::Journaled {
     let made = seeded(vec![Seed::new(1, "permits", "Résumé 🏛.pdf")]);
     begin(&*made.store, "r1", 0).await;
     made
@@ -156,8 +156,9 @@ pub(crate) async fn a_step_is_settled_once(seeded: &Make) {
     let state = |state| Settlement { state, ..settled(1) };
     let steps = [
         (state(StepState::Emptied), false),
-        (state(StepState::Intended), false),
+        (state(StepState::Intended), true),
         (state(StepState::Settled), true),
+        (state(StepState::Intended), false),
         (state(StepState::Settled), false),
         (state(StepState::Failed), false),
         (state(StepState::Emptied), true),

@@ -38,7 +38,10 @@ pub(super) fn intend(
             Some(RecordChange::Remove { expected }) => change::unknown_columns(connection, &expected.id)?,
             _ => None,
         };
-        if is_free(connection, step.undoes.as_ref())? && made(connection, step.change.as_ref())? {
+        if is_free(connection, step.undoes.as_ref())?
+            && is_alone(connection, step)?
+            && made(connection, step.change.as_ref())?
+        {
             number += 1;
             insert(connection, (run_id, number), (step, unknown), now)?;
             answers.push(Intended::Written(number));
@@ -74,6 +77,21 @@ fn is_free(connection: &Connection, undoes: Option<&(String, u64)>) -> Answer<bo
         .query_row(params![run_id, signed(*number)?], |_| Ok(()))
         .optional()?;
     Ok(free.is_some())
+}
+
+/// Whether nobody moves the file already, and where it is to be moved, nobody does anything else to it.
+fn is_alone(connection: &Connection, step: &NewStep) -> Answer<bool> {
+    let Some(id) = &step.file_id else {
+        return Ok(true);
+    };
+    let other = connection
+        .prepare_cached(
+            "SELECT 1 FROM main.civic_storage_steps
+             WHERE file_id = ?1 AND state = 'intended' AND (action = 'move' OR ?2 = 'move') LIMIT 1",
+        )?
+        .query_row(params![id, word(&step.action)?], |_| Ok(()))
+        .optional()?;
+    Ok(other.is_none())
 }
 
 fn insert(
@@ -137,8 +155,7 @@ fn settle_one(
     now: DateTime<Utc>,
 ) -> Answer<bool> {
     let from = match settlement.state {
-        StepState::Intended => return Ok(false),
-        StepState::Settled | StepState::Failed => StepState::Intended,
+        StepState::Intended | StepState::Settled | StepState::Failed => StepState::Intended,
         StepState::Undone | StepState::Emptied => StepState::Settled,
     };
     let step = (run_id, settlement.number);

@@ -39,6 +39,17 @@ pub(super) struct Way<'a> {
 
 /// Copies, gives the copy its name, and removes what was copied.
 pub(super) fn move_file(root: &RootDir, way: &Way<'_>, target: Target) -> Result<(), Fault> {
+    let (near, seen) = placed(root, way, target)?;
+    remove_source(way, &seen, &near.file)
+}
+
+/// Copies, and gives the copy its name.
+pub(super) fn copy_file(root: &RootDir, way: &Way<'_>, target: Target) -> Result<(), Fault> {
+    placed(root, way, target).map(|_| ())
+}
+
+/// The copy under its name, and what it was made of.
+fn placed(root: &RootDir, way: &Way<'_>, target: Target) -> Result<(Unplaced, Stat), Fault> {
     let (dir, new, to) = way.to;
     let (source, seen) = root.open_file(way.from.2)?;
     let near = beside(root.again()?, dir, new).map_err(|e| Fault::system(to, e))?;
@@ -49,7 +60,7 @@ pub(super) fn move_file(root: &RootDir, way: &Way<'_>, target: Target) -> Result
     near.placed.store(true, Ordering::Release);
     sync_directory(dir).map_err(|e| Fault::system(to, e))?;
     reach("across.after-place");
-    remove_source(way, &seen, &near.file)
+    Ok((near, seen))
 }
 
 /// A file beside the target, under a name that the target's says: what a dead process left of the same move is found

@@ -5,6 +5,8 @@
 //! Everything here may be interrupted anywhere and begun again: the dead run is ended first, which fences its process
 //! should it wake; then a lease on the provider keeps a second recovery out.
 
+mod relocate;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -238,6 +240,11 @@ impl Recovery<'_> {
         let end = match (step.action, self.held.get(&step.provider)) {
             (Action::Record, Some(provider)) if rewrites(step) => self.agree(step, provider).await,
             (Action::Record, _) if !rewrites(step) => self.judge(step).await,
+            (Action::Move, Some(provider)) => {
+                self.run.check().await?;
+                let settled = self.relocate(step, provider).await;
+                return self.count(settled);
+            }
             (_, Some(provider)) => {
                 self.run.check().await?;
                 self.finish(step, provider).await
@@ -248,6 +255,10 @@ impl Recovery<'_> {
             Ok(end) => self.settle(step, end).await,
             Err(stays) => Err(stays),
         };
+        self.count(settled)
+    }
+
+    fn count(&mut self, settled: Result<bool, Stays>) -> Result<(), JournalError> {
         match settled {
             Ok(true) => self.report.finished += 1,
             Ok(false) => self.report.given_up += 1,
@@ -286,7 +297,6 @@ impl Recovery<'_> {
         let end = match (step.action, to) {
             (Action::Purge, _) => self.purge(step, provider, (&key, evidence)).await?,
             (Action::Trash, Some(to)) => self.trash(step, provider, (&key, &to, evidence)).await?,
-            (Action::Move, Some(to)) => moved(objects::move_object(provider, &key, &to, evidence).await?),
             (Action::Restore, Some(to)) => moved(objects::put_back(provider, &key, &to, evidence).await?),
             _ => End::GivenUp("it does not say where to"),
         };
@@ -348,7 +358,7 @@ impl Recovery<'_> {
         let why = match end {
             End::GivenUp(why) => why,
             End::Finished => {
-                let why = match rows::forward(step, current.as_ref()) {
+                let why = match rows::forward((step.before.as_ref(), step.after.as_ref()), current.as_ref()) {
                     Ok(change) => {
                         if self.settles(step, None, change).await? {
                             return Ok(true);
@@ -377,7 +387,7 @@ impl Recovery<'_> {
         let provider = self.held.get(&step.provider);
         if let (Some(provider), Some(key), Some(to), Some(evidence)) =
             (provider, &step.key, &step.to_key, &step.evidence)
-            && matches!(step.action, Action::Move | Action::Restore)
+            && step.action == Action::Restore
             && !in_use
         {
             let (key, to) = (Key::from(key.as_str()), Key::from(to.as_str()));
@@ -392,24 +402,29 @@ impl Recovery<'_> {
         why: Option<&str>,
         change: Option<RecordChange>,
     ) -> Result<bool, MetadataError> {
-        let settlement = Settlement {
-            number: step.number,
-            state: if why.is_some() {
-                StepState::Failed
-            } else {
-                StepState::Settled
-            },
-            error: why.map(str::to_owned),
-            change,
-        };
+        let state = why.map_or(StepState::Settled, |_| StepState::Failed);
+        let made = self
+            .tell(
+                step,
+                Settlement {
+                    number: step.number,
+                    state,
+                    error: why.map(str::to_owned),
+                    change,
+                },
+            )
+            .await?;
+        reach("recover.after-settle");
+        Ok(made)
+    }
+
+    async fn tell(&self, step: &Step, settlement: Settlement) -> Result<bool, MetadataError> {
         let now = self.journal.clock.now();
         let settled = self
             .journal
             .store
             .settle_steps(&step.run_id, std::slice::from_ref(&settlement), now);
-        let made = settled.await?.first() == Some(&true);
-        reach("recover.after-settle");
-        Ok(made)
+        Ok(settled.await?.first() == Some(&true))
     }
 }
 

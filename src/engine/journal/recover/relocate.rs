@@ -1,0 +1,100 @@
+//! Ending a move from wherever it was left: the row tells how far it came.
+
+use super::super::rows;
+use super::{CHANGED, End, Recovery, Stays};
+use crate::engine::relocate::{Copied, Removed, Route, goes_on};
+use crate::engine::sidecar::{self, Absent};
+use crate::failpoint::reach;
+use crate::metadata::journal::{RecordChange, Step};
+use crate::providers::{Key, Provider};
+
+/// How often a row is followed that is edited meanwhile.
+const FOLLOWED: usize = 5;
+
+impl Recovery<'_> {
+    /// Whether the move was finished rather than given up. At every moment the file can be read where its row says.
+    pub(super) async fn relocate(&self, step: &Step, provider: &Provider) -> Result<bool, Stays> {
+        let (Some(key), Some(to), Some(evidence)) = (&step.key, &step.to_key, &step.evidence) else {
+            return self
+                .settle(step, End::GivenUp("it does not say what it saw"))
+                .await;
+        };
+        let route = Route {
+            provider,
+            from: &Key::from(key.as_str()),
+            to: &Key::from(to.as_str()),
+            evidence,
+        };
+        for _ in 0..FOLLOWED {
+            let row = self.record(step.file_id.as_deref()).await?;
+            let change = match rows::forward((step.before.as_ref(), step.after.as_ref()), row.as_ref()) {
+                Ok(change) => change,
+                Err(why) => return self.give_up(step, route, why).await,
+            };
+            if let Some(why) = bring(step, route, change.is_some()).await? {
+                return self.give_up(step, route, why).await;
+            }
+            if self.switched(step, change).await? {
+                return self.leave(step, route).await;
+            }
+        }
+        self.give_up(step, route, "its record is being edited again and again")
+            .await
+    }
+
+    async fn switched(&self, step: &Step, change: Option<RecordChange>) -> Result<bool, Stays> {
+        if change.is_none() {
+            return Ok(true);
+        }
+        let switched = self.tell(step, goes_on(step.number, change)).await?;
+        reach("recover.after-switch");
+        Ok(switched)
+    }
+
+    /// The row names the new key: the old one goes.
+    async fn leave(&self, step: &Step, route: Route<'_>) -> Result<bool, Stays> {
+        if let Some(id) = &step.file_id {
+            sidecar::agree(route.provider, self.journal.store.as_ref(), id, Absent::Left).await?;
+        }
+        if route.remove_source().await? == Removed::Changed {
+            tracing::warn!(
+                provider = route.provider.name,
+                "something else came to {} while the file was moved, and was left there",
+                route.from
+            );
+        }
+        reach("recover.after-act");
+        Ok(self.settles(step, None, None).await?)
+    }
+
+    /// The row does not name the new key, and is not to: what is there goes, or goes back.
+    async fn give_up(&self, step: &Step, route: Route<'_>, why: &'static str) -> Result<bool, Stays> {
+        let row = self.record(step.file_id.as_deref()).await?;
+        let in_use = row
+            .zip(step.after.as_ref())
+            .is_some_and(|(row, after)| row.provider_path == after.provider_path);
+        if !in_use {
+            route.take_back().await?;
+        }
+        self.settle(step, End::GivenUp(why)).await
+    }
+}
+
+/// The bytes and their sidecar at the new key; why not, where they cannot be.
+async fn bring(step: &Step, route: Route<'_>, is_ahead: bool) -> Result<Option<&'static str>, Stays> {
+    // Once the row is switched, only the new key counts.
+    if !is_ahead && route.is_there().await? {
+        return Ok(None);
+    }
+    match route.copy().await? {
+        Copied::Now | Copied::Before | Copied::There => {}
+        Copied::Changed => return Ok(Some(CHANGED)),
+        Copied::Missing => return Ok(Some("the object is gone")),
+        Copied::TargetTaken => return Ok(Some("something else stands where it was to go")),
+    }
+    reach("recover.after-copy");
+    if let Some(after) = &step.after {
+        route.tell(after).await?;
+    }
+    Ok(None)
+}

@@ -1,0 +1,169 @@
+//! Moving files into another folder, each within the provider that its record names: bytes, sidecar and record
+//! together, readable all the while (see [`relocate`](super::relocate)). The stored name, which the file's id makes
+//! its own, stays.
+
+use chrono::{DateTime, SubsecRound, Utc};
+use futures::{StreamExt, stream};
+use serde_json::Value;
+
+use super::changes::{BATCH, Changes, Sites, failed, failed_by};
+use super::cleanup::ItemError;
+use super::journal::{JournalError, RunHandle};
+use super::objects::evidence_of;
+use super::relocate::{Carried, Relocation, carry};
+use super::upload::{FolderRules, takes};
+use super::{Interrupt, Progress};
+use crate::metadata::{FileRecord, MetadataStore, Stamp};
+use crate::providers::{EntryKind, Key};
+
+/// What to move, each id once.
+#[derive(Debug)]
+pub struct RefileRequest {
+    pub records: Vec<FileRecord>,
+    /// Where to.
+    pub folder: FolderRules,
+    /// Objects worked on at once.
+    pub concurrency: usize,
+    /// What the records will say of their change.
+    pub now: DateTime<Utc>,
+}
+
+/// What is to be done to one file.
+enum Planned {
+    Nothing,
+    Carry(Box<Relocation>),
+}
+
+/// What [`refile`] would do to each record, with nothing written.
+pub async fn plan(sites: &Sites, request: &RefileRequest) -> Changes {
+    let mut changes = Changes::default();
+    for (record, planned) in look_all(sites, request, &request.records).await {
+        match planned {
+            Ok(Planned::Nothing) => changes.succeed(item(record, record, false), 0),
+            Ok(Planned::Carry(relocation)) => {
+                let after = FileRecord {
+                    updated_at: record.updated_at.clone(),
+                    ..relocation.after
+                };
+                changes.succeed(item(record, &after, true), relocation.evidence.size);
+            }
+            Err(error) => changes.fail(error),
+        }
+    }
+    changes
+}
+
+/// Moves batch by batch, until the end or until the operator stops it: then what is under way is finished.
+///
+/// # Errors
+/// Where the journal cannot be written; what was written down by then is finished by the next run.
+///
+/// # Cancellation
+/// Safe in the same way: every file can be read where its record says.
+pub async fn refile(
+    run: &RunHandle,
+    (sites, store): (&Sites, &dyn MetadataStore),
+    request: &RefileRequest,
+    (progress, interrupt): (&dyn Progress, &Interrupt),
+) -> Result<Changes, JournalError> {
+    let mut changes = Changes::default();
+    progress.start("Moving", Some(request.records.len() as u64));
+    for (at, batch) in request.records.chunks(BATCH).enumerate() {
+        if interrupt.is_requested() {
+            changes.interrupted = true;
+            break;
+        }
+        let mut relocations = Vec::with_capacity(batch.len());
+        for (record, planned) in look_all(sites, request, batch).await {
+            match planned {
+                Ok(Planned::Nothing) => changes.succeed(item(record, record, false), 0),
+                Ok(Planned::Carry(relocation)) => relocations.push(*relocation),
+                Err(error) => changes.fail(error),
+            }
+        }
+        let carried = carry(run, store, &relocations, (request.concurrency, interrupt)).await?;
+        for (carried, moved) in carried.into_iter().zip(&relocations) {
+            match carried {
+                Carried::Done => {
+                    changes.succeed(item(&moved.before, &moved.after, true), moved.evidence.size);
+                }
+                Carried::Kept(error) | Carried::Open(error) => changes.fail(error),
+                Carried::Unbegun => changes.interrupted = true,
+            }
+        }
+        progress.advance((at * BATCH + batch.len()) as u64, &run.id());
+    }
+    progress.finish();
+    Ok(changes)
+}
+
+type Looked<'a> = (&'a FileRecord, Result<Planned, ItemError>);
+
+async fn look_all<'a>(sites: &Sites, request: &RefileRequest, records: &'a [FileRecord]) -> Vec<Looked<'a>> {
+    let looks = stream::iter(records).map(async |record| (record, look(sites, request, record).await));
+    looks.buffered(request.concurrency.max(1)).collect().await
+}
+
+/// Where the file is, where it goes, and whether it may.
+async fn look(sites: &Sites, request: &RefileRequest, record: &FileRecord) -> Result<Planned, ItemError> {
+    let folder = &request.folder;
+    if record.folder == folder.name {
+        return Ok(Planned::Nothing);
+    }
+    let id = &record.id;
+    let invalid = |reason: &str| failed(id, "STORAGE_VALIDATION_ERROR", reason);
+    let (provider, from) = sites.of_record(record)?;
+    let (to, after) = destination(record, folder, request.now)
+        .and_then(|(to, mut after)| {
+            after.provider_path = provider.mapping.path_of(&to)?;
+            Some((to, after))
+        })
+        .ok_or_else(|| invalid("its stored name cannot be that of a file; it is kept where it is"))?;
+    let heads = futures::try_join!(provider.head(&from), provider.head(&to));
+    let (found, target) = heads.map_err(|error| failed_by(id, &error))?;
+    let Some(found) = found.filter(|found| found.kind == EntryKind::Object) else {
+        let reason = format!("its object is not at {from}; nothing was moved");
+        return Err(failed(id, "STORAGE_FILE_NOT_FOUND", &reason));
+    };
+    takes(&record.original_name, found.size, folder)
+        .map_err(|refusal| failed(id, refusal.code(), &refusal.to_string()))?;
+    if target.is_some() {
+        let reason = format!("something stands at {to} already; nothing is overwritten");
+        return Err(failed(id, "STORAGE_ERROR", &reason));
+    }
+    Ok(Planned::Carry(Box::new(Relocation {
+        provider,
+        from,
+        to,
+        evidence: evidence_of(&found),
+        before: record.clone(),
+        after,
+        undoes: None,
+    })))
+}
+
+/// Key and row of the file in the other folder; `None` where its stored name is none.
+fn destination(record: &FileRecord, folder: &FolderRules, now: DateTime<Utc>) -> Option<(Key, FileRecord)> {
+    let name = &record.stored_filename;
+    let relative_path = format!("{}/{name}", folder.name);
+    let key = Key::from(relative_path.as_str());
+    let sound = !name.is_empty() && !name.contains('/') && key.is_addressable();
+    sound.then(|| {
+        let after = FileRecord {
+            folder: folder.name.clone(),
+            relative_path,
+            // The database holds whole seconds; the sidecar must not say another time.
+            updated_at: Stamp::At(now.trunc_subsecs(0)),
+            ..record.clone()
+        };
+        (key, after)
+    })
+}
+
+/// The record as it is now, and the folder that it came from.
+fn item(before: &FileRecord, after: &FileRecord, moved: bool) -> Value {
+    let mut item = serde_json::to_value(after).unwrap_or_default();
+    item["moved"] = moved.into();
+    item["previousFolder"] = before.folder.as_str().into();
+    item
+}
