@@ -327,6 +327,10 @@ pub trait JournalStore: JournalReader {
         now: DateTime<Utc>,
     ) -> Result<()>;
 
+    /// Removes a run that changed nothing, and gives its leases back; one that wrote steps down or has ended stays.
+    /// Whether it was removed.
+    async fn discard_run(&self, run_id: &str) -> Result<bool>;
+
     /// Takes the provider for a run. A lease that has expired, or whose run is in `dead`, is taken over.
     async fn acquire_lease(
         &self,

@@ -474,8 +474,15 @@ async fn a_provider_that_is_held_or_not_there_is_left_for_later() {
     let report = town.recover().await;
     assert_eq!((report.finished, report.left.len()), (0, 1));
     assert!(report.left[0].contains(holder.id()), "{report:?}");
+    let told = town.store.runs(99).await.unwrap().len();
+    assert_eq!(town.recover().await.left.len(), 1);
     let unknown = recover(&town.journal(), &[]).await.unwrap();
     assert_eq!(unknown.left.len(), 1);
+    assert_eq!(
+        town.store.runs(99).await.unwrap().len(),
+        told,
+        "what could do nothing is no history"
+    );
     assert_eq!(town.only_step(&run).await.state, StepState::Intended);
     assert_eq!(town.files().await, in_place());
 

@@ -166,6 +166,14 @@ impl RunHandle {
             .await?)
     }
 
+    /// Takes the run out of history again where it wrote no step down; whether it did. One that did is to be finished.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn discard(&self) -> Result<bool, JournalError> {
+        Ok(self.journal.store.discard_run(&self.id).await?)
+    }
+
     fn not_lost(&self) -> Result<(), JournalError> {
         if self.lost.load(Ordering::SeqCst) {
             return Err(MetadataError::Fenced { run: self.id.clone() }.into());

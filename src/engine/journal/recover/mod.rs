@@ -46,6 +46,13 @@ pub struct RecoveryReport {
     pub left: Vec<String>,
 }
 
+impl RecoveryReport {
+    /// Whether everything stands as it did: history is for what was changed, not for each time that nothing could be.
+    const fn did_nothing(&self) -> bool {
+        self.runs + self.finished + self.given_up + self.withdrawn + self.trashed == 0
+    }
+}
+
 /// Ends what dead runs left on these providers; does and writes nothing where there is nothing.
 ///
 /// # Errors
@@ -84,7 +91,9 @@ pub async fn recover(journal: &Journal, providers: &[Arc<Provider>]) -> Result<R
         [] => RunStatus::Done,
         _ => RunStatus::Partial,
     };
-    run.finish(status, json!(report)).await?;
+    if !(report.did_nothing() && run.discard().await?) {
+        run.finish(status, json!(report)).await?;
+    }
     for left in &report.left {
         tracing::warn!("an interrupted run could not be recovered yet: {left}");
     }

@@ -41,6 +41,7 @@ macro_rules! journal_suite {
             a_run_is_remembered_from_beginning_to_end
             runs_come_newest_first
             a_run_is_ended_once
+            a_run_that_changed_nothing_is_forgotten_and_gives_its_leases_back
             a_run_that_was_begun_is_begun_again_by_its_own_process_only
             a_provider_is_held_by_one_run_at_a_time
             a_lease_that_ran_out_is_taken_over_and_its_holder_fenced

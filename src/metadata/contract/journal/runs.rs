@@ -2,9 +2,10 @@
 
 use serde_json::json;
 
-use super::{Make, at, begin, owner};
+use super::super::{Seed, id};
+use super::{Make, at, begin, owner, removal};
 use crate::metadata::MetadataError;
-use crate::metadata::journal::{NewRun, Run, RunStatus};
+use crate::metadata::journal::{LeaseGrant, NewRun, Run, RunStatus};
 
 pub(crate) async fn a_run_is_remembered_from_beginning_to_end(seeded: &Make) {
     let made = seeded(vec![]);
@@ -87,4 +88,27 @@ pub(crate) async fn a_run_that_was_begun_is_begun_again_by_its_own_process_only(
         made.store.run("r1").await.unwrap().unwrap().operation,
         "storage:delete"
     );
+}
+
+pub(crate) async fn a_run_that_changed_nothing_is_forgotten_and_gives_its_leases_back(seeded: &Make) {
+    let made = seeded(vec![Seed::new(1, "permits", "a.pdf")]);
+    let store = &*made.store;
+    for run in ["r1", "r2", "r3"] {
+        begin(store, run, 0).await;
+    }
+    store.acquire_lease("r1", "local", &[], at(1)).await.unwrap();
+    assert!(store.discard_run("r1").await.unwrap());
+    assert_eq!(store.run("r1").await.unwrap(), None);
+    let granted = store.acquire_lease("r2", "local", &[], at(2)).await.unwrap();
+    assert!(matches!(granted, LeaseGrant::Granted(_)), "{granted:?}");
+
+    let record = store.get(&id(1)).await.unwrap().unwrap();
+    store.intend_steps("r2", &[removal(&record)], at(3)).await.unwrap();
+    let none = json!({});
+    store.finish_run("r3", RunStatus::Done, &none, at(3)).await.unwrap();
+    for kept in ["r2", "r3", "nobody's"] {
+        assert!(!store.discard_run(kept).await.unwrap());
+    }
+    assert!(store.run("r2").await.unwrap().is_some(), "it wrote a step down");
+    assert!(store.run("r3").await.unwrap().is_some(), "it has ended");
 }

@@ -206,6 +206,12 @@ impl JournalStore for SqliteJournal {
             .await
     }
 
+    async fn discard_run(&self, run_id: &str) -> Result<bool> {
+        let run_id = run_id.to_owned();
+        self.write(move |connection| runs::discard(connection, &run_id))
+            .await
+    }
+
     async fn acquire_lease(
         &self,
         run_id: &str,

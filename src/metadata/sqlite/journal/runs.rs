@@ -80,6 +80,25 @@ pub(super) fn finish(
     Ok(())
 }
 
+pub(super) fn discard(connection: &Connection, run_id: &str) -> Answer<bool> {
+    let gone = connection
+        .prepare_cached(
+            "DELETE FROM main.civic_storage_runs WHERE id = ?1 AND status = 'running'
+             AND NOT EXISTS (SELECT 1 FROM main.civic_storage_steps WHERE run_id = ?1)
+             AND NOT EXISTS (SELECT 1 FROM main.civic_storage_intents WHERE run_id = ?1)",
+        )?
+        .execute([run_id])?;
+    if gone == 1 {
+        for of_it in [
+            "UPDATE main.civic_storage_leases SET run_id = NULL WHERE run_id = ?1",
+            "DELETE FROM main.civic_storage_grants WHERE run_id = ?1",
+        ] {
+            connection.prepare_cached(of_it)?.execute([run_id])?;
+        }
+    }
+    Ok(gone == 1)
+}
+
 pub(super) fn is_running(connection: &Connection, run_id: &str) -> Answer<bool> {
     let found = connection
         .prepare_cached("SELECT 1 FROM main.civic_storage_runs WHERE id = ?1 AND status = 'running'")?
