@@ -93,12 +93,12 @@ fn assert_cleaned(env: &TestEnv) {
     let output = env.civic(apply).output().unwrap();
     let json: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(output.status.code(), Some(0), "{json}");
-    let cleaned = serde_json::json!({ "objects": 1, "records": 3, "bytes": 2048 });
+    let cleaned = serde_json::json!({ "objects": 1, "records": 3, "bytes": 2048, "sidecars": 1 });
     assert_eq!(json["data"]["cleaned"], cleaned);
     assert_eq!(records(), before - 3);
     let counts = serde_json::json!({
         "orphanedObjects": 0, "orphanedRecords": 0, "mismatches": 1, "foreign": 3, "misplaced": 0,
-        "tooRecent": 0, "inFlight": 0, "sidecarsWithoutObject": 2, "unmappedRecords": 0,
+        "tooRecent": 0, "inFlight": 0, "sidecarsWithoutObject": 1, "unmappedRecords": 0,
     });
     assert_eq!(cleanup(env, &[])["data"]["counts"], counts);
 }

@@ -29,5 +29,6 @@ mod questions;
 mod recovery;
 mod runs;
 mod shells;
+mod sidecars;
 mod trash;
 mod upload;

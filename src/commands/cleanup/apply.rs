@@ -129,15 +129,23 @@ async fn decide(
 fn summary(prepared: &Prepared) -> String {
     let line = |wanted: &cleanup::Wanted| {
         format!(
-            "{}: {} orphaned objects ({}), {} orphaned records",
+            "{}: {} orphaned objects ({}), {} orphaned records{}",
             wanted.provider,
             format_count(wanted.objects),
             format_size(wanted.bytes),
-            format_count(wanted.records)
+            format_count(wanted.records),
+            sidecars(wanted.sidecars)
         )
     };
     let lines: Vec<String> = prepared.cleanup.wanted.iter().map(line).collect();
     lines.join("\n")
+}
+
+fn sidecars(count: u64) -> String {
+    match count {
+        0 => String::new(),
+        count => format!(", {} sidecars without object and record", format_count(count)),
+    }
 }
 
 fn refused(refusal: &Refusal) -> Failure {
@@ -167,7 +175,8 @@ fn refused(refusal: &Refusal) -> Failure {
 /// Changes that were made and settled.
 fn done(cleanup: &Cleanup) -> u64 {
     let report = &cleanup.report;
-    report.cleaned.objects + report.cleaned.records + report.repaired.unwrap_or(0)
+    let cleaned = report.cleaned;
+    cleaned.objects + cleaned.records + cleaned.sidecars + report.repaired.unwrap_or(0)
 }
 
 /// The run was stopped by an error: its exit code says whether anything was done before.

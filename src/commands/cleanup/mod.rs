@@ -86,7 +86,7 @@ pub enum KindArg {
     Foreign,
     /// Records that no configured provider matches
     Unmapped,
-    /// Sidecars whose object is gone
+    /// Sidecars whose object is gone; with --apply, those go whose record is gone, too
     Sidecars,
 }
 

@@ -149,6 +149,11 @@ impl CleanupView {
         if cleaned.records > 0 {
             parts.push(format!("took out {} records", format_count(cleaned.records)));
         }
+        if cleaned.sidecars > 0 {
+            let verb = if self.purged { "took away" } else { "moved" };
+            let to = if self.purged { "" } else { " to the trash" };
+            parts.push(format!("{verb} {} sidecars{to}", format_count(cleaned.sidecars)));
+        }
         if repaired > 0 {
             parts.push(format!("set {} sizes right", format_count(repaired)));
         }
@@ -312,7 +317,8 @@ impl CleanupView {
     fn way_back(&self, out: &mut Human<'_>) -> io::Result<()> {
         let report = self.report();
         let undoable = report.cleaned.records + report.repaired.unwrap_or(0);
-        if undoable > 0 || report.cleaned.objects > 0 && !self.purged {
+        let bytes = report.cleaned.objects + report.cleaned.sidecars;
+        if undoable > 0 || bytes > 0 && !self.purged {
             out.line(&format!("civic storage:undo {} takes it back.", report.run_id))?;
         }
         Ok(())

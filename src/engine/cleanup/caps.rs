@@ -50,6 +50,8 @@ pub struct Wanted {
     pub provider: String,
     pub objects: u64,
     pub records: u64,
+    /// Sidecars without object and record.
+    pub sidecars: u64,
     /// Of the objects.
     pub bytes: u64,
     /// Recorded sizes to be set right, where that was asked for; they are no deletions.
@@ -60,15 +62,20 @@ impl Wanted {
     /// Items that would be gone.
     #[must_use]
     pub const fn deletions(&self) -> u64 {
-        self.objects + self.records
+        self.objects + self.records + self.sidecars
     }
 }
 
 #[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
 struct Of {
     provider: String,
     #[serde(default)]
     size: i64,
+    #[serde(default)]
+    has_record: bool,
+    #[serde(default)]
+    too_recent: bool,
 }
 
 /// Counts findings by provider, in the order of the scans.
@@ -81,7 +88,12 @@ pub fn wanted(providers: &[ProviderScan], findings: &Findings) -> io::Result<Vec
         ..Wanted::default()
     };
     let mut all: Vec<Wanted> = providers.iter().map(named).collect();
-    for kind in [Kind::OrphanedObjects, Kind::OrphanedRecords, Kind::Mismatches] {
+    for kind in [
+        Kind::OrphanedObjects,
+        Kind::OrphanedRecords,
+        Kind::Sidecars,
+        Kind::Mismatches,
+    ] {
         for line in findings.lines(kind) {
             let item: Of = serde_json::from_slice(&line?)?;
             let Some(wanted) = all.iter_mut().find(|wanted| wanted.provider == item.provider) else {
@@ -93,6 +105,7 @@ pub fn wanted(providers: &[ProviderScan], findings: &Findings) -> io::Result<Vec
                     wanted.bytes = wanted.bytes.saturating_add(item.size.unsigned_abs());
                 }
                 Kind::OrphanedRecords => wanted.records += 1,
+                Kind::Sidecars => wanted.sidecars += u64::from(!item.has_record && !item.too_recent),
                 _ => wanted.repairs += 1,
             }
         }

@@ -93,7 +93,32 @@ impl Misplaced {
     }
 }
 
-/// Something under the root that this system did not name, or a sidecar whose object is gone.
+/// A sidecar whose object is gone.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LoneSidecar {
+    pub provider: String,
+    pub key: String,
+    /// Bytes, of the sidecar.
+    pub size: u64,
+    pub last_modified: DateTime<Utc>,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub etag: Option<String>,
+    /// Some record has its UUID: it stays for as long as the record does.
+    pub has_record: bool,
+    /// Younger than the least age: a sidecar is written after its object, and may be deleted after it.
+    pub too_recent: bool,
+}
+
+impl LoneSidecar {
+    /// Whether nothing speaks against its going.
+    #[must_use]
+    pub const fn may_go(&self) -> bool {
+        !self.has_record && !self.too_recent
+    }
+}
+
+/// Something under the root that this system did not name.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Stray {

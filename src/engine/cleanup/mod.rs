@@ -40,7 +40,8 @@ pub use apply::{ApplyError, ApplyRequest, End, Prepared, RULES, Refusal, prepare
 pub use caps::{Caps, Wanted};
 pub use explain::{Explanation, Step, Subject, explain};
 pub use finding::{
-    Findings, ItemError, Kind, Mismatch, Misplaced, OrphanedObject, OrphanedRecord, Stray, Unmapped,
+    Findings, ItemError, Kind, LoneSidecar, Mismatch, Misplaced, OrphanedObject, OrphanedRecord, Stray,
+    Unmapped,
 };
 pub use report::{
     Cleaned, CleanupReport, Counts, ErrorCount, ErrorSummary, Mode, ProviderScan, Skipped, Warning,

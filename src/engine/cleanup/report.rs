@@ -76,6 +76,14 @@ pub struct Cleaned {
     pub objects: u64,
     pub records: u64,
     pub bytes: u64,
+    /// Those of orphaned records, and those that had outlived object and record.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub sidecars: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands a reference")]
+const fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 /// Findings that were no longer true when their turn came, and were left alone.
@@ -84,12 +92,14 @@ pub struct Skipped {
     pub objects: u64,
     pub records: u64,
     pub mismatches: u64,
+    #[serde(skip_serializing_if = "is_zero")]
+    pub sidecars: u64,
 }
 
 impl Skipped {
     #[must_use]
     pub const fn total(self) -> u64 {
-        self.objects + self.records + self.mismatches
+        self.objects + self.records + self.mismatches + self.sidecars
     }
 }
 

@@ -12,8 +12,8 @@ use futures::{StreamExt, stream};
 use super::classify::{Class, Classifier};
 use super::compare::{MergeJoin, Pair};
 use super::finding::{
-    Findings, ItemError, Kind, Mismatch, Misplaced, OrphanedObject, OrphanedRecord, Stray, Unmapped,
-    stamp_text,
+    Findings, ItemError, Kind, LoneSidecar, Mismatch, Misplaced, OrphanedObject, OrphanedRecord, Stray,
+    Unmapped, stamp_text,
 };
 use super::ordered::{Order, OrderedListing};
 use super::records::{KeyedRecord, RecordMerge};
@@ -88,6 +88,7 @@ pub struct Scanner<'a> {
     probe: Probe,
     classifier: Classifier,
     objects: Vec<Unnamed>,
+    sidecars: Vec<Listed>,
     records: Vec<KeyedRecord>,
     scan: Scan,
 }
@@ -106,6 +107,7 @@ impl<'a> Scanner<'a> {
             probe,
             classifier,
             objects: Vec::new(),
+            sidecars: Vec::new(),
             records: Vec::new(),
             scan: Scan::new(&provider.name),
         }
@@ -127,6 +129,7 @@ impl<'a> Scanner<'a> {
             self.pair(pair).await?;
         }
         self.settle_objects().await?;
+        self.settle_sidecars().await?;
         self.settle_records().await?;
         self.scan.provider.complete = true;
         Ok(self.scan)
@@ -223,10 +226,7 @@ impl<'a> Scanner<'a> {
     async fn object_only(&mut self, class: Class, object: Listed) -> Result<(), ScanError> {
         match class {
             Class::Reserved | Class::Sidecar { alone: false } => {}
-            Class::Sidecar { alone: true } => {
-                self.scan.counts.sidecars_without_object += 1;
-                self.report(Kind::Sidecars, &self.stray(&object))?;
-            }
+            Class::Sidecar { alone: true } => self.lone_sidecar(object).await?,
             Class::Foreign => self.unnamed(object, false).await?,
             Class::Candidate => {
                 self.scan.shaped += 1;
@@ -247,6 +247,41 @@ impl<'a> Scanner<'a> {
         self.objects.push(Unnamed { object, ids, shaped });
         if self.objects.len() >= ID_BATCH {
             self.settle_objects().await?;
+        }
+        Ok(())
+    }
+
+    async fn lone_sidecar(&mut self, sidecar: Listed) -> Result<(), ScanError> {
+        self.scan.counts.sidecars_without_object += 1;
+        if self.request.kinds.contains(&Kind::Sidecars) {
+            self.sidecars.push(sidecar);
+            if self.sidecars.len() >= ID_BATCH {
+                self.settle_sidecars().await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether a record has the UUID of each sidecar gathered.
+    async fn settle_sidecars(&mut self) -> Result<(), ScanError> {
+        let batch = std::mem::take(&mut self.sidecars);
+        let ids = |sidecar: &Listed| uuids_in(sidecar.key.as_bytes());
+        let all: Vec<String> = batch.iter().flat_map(ids).collect();
+        if all.is_empty() {
+            return Ok(());
+        }
+        let known = self.desk.metadata.known_ids(&all).await?;
+        for sidecar in batch {
+            let finding = LoneSidecar {
+                provider: self.provider.name.clone(),
+                key: sidecar.key.to_string(),
+                size: sidecar.size,
+                last_modified: sidecar.last_modified,
+                etag: sidecar.etag.clone(),
+                too_recent: self.is_young(self.probe.now, Some(sidecar.last_modified)),
+                has_record: ids(&sidecar).iter().any(|id| known.contains(id)),
+            };
+            self.report(Kind::Sidecars, &finding)?;
         }
         Ok(())
     }

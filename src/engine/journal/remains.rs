@@ -39,6 +39,21 @@ impl Remains {
         })
     }
 
+    /// A run may have ended between the looks at its steps and at the runs: what a second look does not show was settled
+    /// by then, and nobody is to be kept from a provider for it.
+    pub fn confirm(&mut self, again: &Self) {
+        let steps: HashSet<(&str, u64)> = again
+            .steps
+            .iter()
+            .map(|step| (step.run_id.as_str(), step.number))
+            .collect();
+        let intents: HashSet<&str> = again.intents.iter().map(|i| i.file_id.as_str()).collect();
+        self.steps
+            .retain(|step| steps.contains(&(step.run_id.as_str(), step.number)));
+        self.intents
+            .retain(|intent| intents.contains(intent.file_id.as_str()));
+    }
+
     pub fn is_empty(&self) -> bool {
         self.dead.is_empty() && self.intents.is_empty() && self.steps.is_empty()
     }

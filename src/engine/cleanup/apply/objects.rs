@@ -1,17 +1,17 @@
-//! Orphaned objects: into the trash, or away for good.
+//! Orphaned objects, and sidecars that outlived theirs: into the trash, or away for good.
 
 use futures::{StreamExt, stream};
 
-use super::super::finding::OrphanedObject;
+use super::super::finding::{LoneSidecar, OrphanedObject};
 use super::IN_FLIGHT;
 use super::recheck::{self, Candidate};
 use super::session::{ApplyError, Work};
 use crate::engine::objects::{
-    MoveOutcome, PurgeOutcome, evidence_of, move_object, purge, put_back, trash_key,
+    MoveOutcome, PurgeOutcome, evidence_of, move_object, purge, put_back, sidecar_key, trash_key,
 };
 use crate::failpoint::reach;
 use crate::metadata::journal::{Action, Intended, NewStep, Settlement, StepState};
-use crate::providers::{Key, ProviderError};
+use crate::providers::{Key, Provider, ProviderError, sidecar_object};
 
 /// A candidate whose step is written down.
 struct Planned {
@@ -38,6 +38,20 @@ enum Acted {
 /// Where the database fails or a lease is lost; what was written down by then is ended by recovery.
 pub async fn batch(work: &mut Work<'_>, items: Vec<OrphanedObject>) -> Result<(), ApplyError> {
     let candidates = recheck::objects(work, items).await?;
+    take_away(work, candidates).await
+}
+
+/// The same for sidecars whose object and record are gone: a reconstruction would bring dead records back from them.
+///
+/// # Errors
+/// As [`batch`].
+pub async fn sidecars(work: &mut Work<'_>, items: Vec<LoneSidecar>) -> Result<(), ApplyError> {
+    let lone = items.into_iter().filter(LoneSidecar::may_go).collect();
+    let candidates = recheck::sidecars(work, lone).await?;
+    take_away(work, candidates).await
+}
+
+async fn take_away(work: &mut Work<'_>, candidates: Vec<Candidate>) -> Result<(), ApplyError> {
     let planned = intend(work, candidates).await?;
     if planned.is_empty() {
         return Ok(());
@@ -95,7 +109,15 @@ fn target(work: &Work<'_>, candidate: &Candidate) -> Result<Option<Key>, Provide
     if work.request.purge {
         return Ok(None);
     }
-    trash_key(&candidate.provider, work.run.id(), &candidate.key).map(Some)
+    trash_key_of(&candidate.provider, work.run.id(), &candidate.key).map(Some)
+}
+
+/// A sidecar's place in the trash is beside the place of its object, which CivicPress's reconstruction does not read.
+pub fn trash_key_of(provider: &Provider, run_id: &str, key: &Key) -> Result<Key, ProviderError> {
+    match sidecar_object(key.as_bytes()) {
+        Some(object) => Ok(sidecar_key(&trash_key(provider, run_id, &Key::new(object))?)),
+        None => trash_key(provider, run_id, key),
+    }
 }
 
 fn step(candidate: &Candidate, to: Option<&Key>) -> NewStep {
@@ -219,11 +241,13 @@ async fn settle(work: &mut Work<'_>, acted: Vec<(Planned, Acted)>) -> Result<(),
                 work.outcome.open = true;
                 work.failed(&path, error)?;
             }
-            Acted::Gone if made.next() == Some(true) => work.cleaned_object(object.size),
+            Acted::Gone if made.next() == Some(true) => {
+                work.cleaned(planned.candidate.is_sidecar(), object.size);
+            }
             Acted::Gone => {}
             Acted::Left => {
                 made.next();
-                work.outcome.skipped.objects += 1;
+                work.left(planned.candidate.is_sidecar());
             }
             Acted::Failed(why) => {
                 made.next();

@@ -6,14 +6,14 @@ use std::sync::Arc;
 
 use futures::{StreamExt, stream};
 
-use super::super::finding::{OrphanedObject, OrphanedRecord, stamp_text};
+use super::super::finding::{LoneSidecar, OrphanedObject, OrphanedRecord, stamp_text};
 use super::super::under_way::UnderWay;
 use super::IN_FLIGHT;
 use super::session::{ApplyError, Work};
 use crate::engine::objects::still_holds;
 use crate::metadata::FileRecord;
 use crate::metadata::journal::Evidence;
-use crate::providers::{Key, Listed, Provider, stored_shape, uuids_in};
+use crate::providers::{Key, Listed, Provider, sidecar_object, stored_shape, uuids_in};
 
 /// An object that is still what was judged, and still nobody's.
 #[derive(Debug)]
@@ -27,6 +27,11 @@ impl Candidate {
     /// The UUID in its key.
     pub fn id(&self) -> Option<String> {
         stored_shape(self.key.as_bytes()).map(|shape| shape.id.to_owned())
+    }
+
+    /// Whether it is a sidecar by itself.
+    pub fn is_sidecar(&self) -> bool {
+        sidecar_object(self.key.as_bytes()).is_some()
     }
 
     fn paths(&self) -> Vec<String> {
@@ -70,6 +75,52 @@ pub async fn objects(work: &mut Work<'_>, items: Vec<OrphanedObject>) -> Result<
     let claimed = claimed(work, &same.iter().collect::<Vec<_>>()).await?;
     same.retain(|candidate| !claimed.contains(&candidate.key));
     work.outcome.skipped.objects += asked - failed - same.len() as u64;
+    Ok(same)
+}
+
+/// The sidecars of a batch that may go: the same as was found, their object not there, and no record's.
+///
+/// # Errors
+/// As [`objects`].
+pub async fn sidecars(work: &mut Work<'_>, items: Vec<LoneSidecar>) -> Result<Vec<Candidate>, ApplyError> {
+    let located = items.into_iter().filter_map(|item| {
+        let provider = work.provider(&item.provider)?;
+        let key = Key::from(item.key.as_str());
+        let object = Key::new(sidecar_object(key.as_bytes())?);
+        Some((provider, key, object, item))
+    });
+    let answers: Vec<_> = stream::iter(located.collect::<Vec<_>>())
+        .map(|(provider, key, object, item)| async move {
+            let heads = futures::try_join!(provider.head(&key), provider.head(&object));
+            (heads, provider, key, item)
+        })
+        .buffered(IN_FLIGHT)
+        .collect()
+        .await;
+    let asked = answers.len() as u64;
+    let (mut same, mut failed) = (Vec::new(), 0);
+    for (heads, provider, key, item) in answers {
+        let seen = Evidence {
+            size: item.size,
+            etag: item.etag.clone(),
+            last_modified: Some(item.last_modified),
+        };
+        match heads {
+            Ok((Some(object), None)) if still_holds(&seen, &object) => same.push(Candidate {
+                provider,
+                key,
+                object,
+            }),
+            Ok(_) => {}
+            Err(error) => {
+                failed += 1;
+                work.failed(&item.key, &error)?;
+            }
+        }
+    }
+    let claimed = claimed(work, &same.iter().collect::<Vec<_>>()).await?;
+    same.retain(|candidate| !claimed.contains(&candidate.key));
+    work.outcome.skipped.sidecars += asked - failed - same.len() as u64;
     Ok(same)
 }
 

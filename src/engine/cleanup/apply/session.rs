@@ -188,6 +188,14 @@ fn status(end: &End, outcome: &Outcome) -> RunStatus {
     }
 }
 
+/// In this order: a sidecar goes with its orphaned record, where both are.
+const KINDS: [Kind; 4] = [
+    Kind::OrphanedObjects,
+    Kind::OrphanedRecords,
+    Kind::Sidecars,
+    Kind::Mismatches,
+];
+
 /// What the batches share.
 pub struct Work<'a> {
     pub desk: Desk<'a>,
@@ -213,15 +221,31 @@ impl Work<'_> {
         Ok(self.outcome.fail(item, error, code)?)
     }
 
-    pub fn cleaned_object(&mut self, size: u64) {
-        self.outcome.cleaned.objects += 1;
-        self.outcome.cleaned.bytes = self.outcome.cleaned.bytes.saturating_add(size);
+    /// An object, or a sidecar by itself, is away.
+    pub fn cleaned(&mut self, sidecar: bool, size: u64) {
+        let cleaned = &mut self.outcome.cleaned;
+        if sidecar {
+            cleaned.sidecars += 1;
+        } else {
+            cleaned.objects += 1;
+            cleaned.bytes = cleaned.bytes.saturating_add(size);
+        }
+    }
+
+    /// One that changed since it was judged is where it was.
+    pub const fn left(&mut self, sidecar: bool) {
+        let skipped = &mut self.outcome.skipped;
+        if sidecar {
+            skipped.sidecars += 1;
+        } else {
+            skipped.objects += 1;
+        }
     }
 
     async fn all(&mut self, cleanup: &Cleanup, interrupt: &Interrupt) -> Result<End, ApplyError> {
         self.claim(cleanup).await?;
         let mut done = 0;
-        for kind in [Kind::OrphanedObjects, Kind::OrphanedRecords, Kind::Mismatches] {
+        for kind in KINDS {
             if kind == Kind::Mismatches && !self.request.repair_sizes {
                 continue;
             }
@@ -248,6 +272,7 @@ impl Work<'_> {
         match kind {
             Kind::OrphanedObjects => objects::batch(self, read(lines)?).await,
             Kind::OrphanedRecords => records::batch(self, read(lines)?).await,
+            Kind::Sidecars => objects::sidecars(self, read(lines)?).await,
             _ => sizes::batch(self, read(lines)?).await,
         }
     }

@@ -62,7 +62,11 @@ impl RecoveryReport {
 /// # Cancellation
 /// Safe: the next recovery goes on where this one was.
 pub async fn recover(journal: &Journal, providers: &[Arc<Provider>]) -> Result<RecoveryReport, JournalError> {
-    let seen = Remains::find(journal).await?;
+    let mut seen = Remains::find(journal).await?;
+    if seen.is_empty() {
+        return Ok(RecoveryReport::default());
+    }
+    seen.confirm(&Remains::find(journal).await?);
     if seen.is_empty() {
         return Ok(RecoveryReport::default());
     }

@@ -103,9 +103,15 @@ pub(crate) async fn a_run_that_changed_nothing_is_forgotten_and_gives_its_leases
     assert!(matches!(granted, LeaseGrant::Granted(_)), "{granted:?}");
 
     let record = store.get(&id(1)).await.unwrap().unwrap();
-    store.intend_steps("r2", &[removal(&record)], at(3)).await.unwrap();
+    store
+        .intend_steps("r2", &[removal(&record)], at(3))
+        .await
+        .unwrap();
     let none = json!({});
-    store.finish_run("r3", RunStatus::Done, &none, at(3)).await.unwrap();
+    store
+        .finish_run("r3", RunStatus::Done, &none, at(3))
+        .await
+        .unwrap();
     for kept in ["r2", "r3", "nobody's"] {
         assert!(!store.discard_run(kept).await.unwrap());
     }
