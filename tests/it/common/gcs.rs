@@ -54,6 +54,14 @@ impl GcsBucket {
         Some(bucket)
     }
 
+    /// The same bucket, asked with another token.
+    pub fn with_token(&self, token: &str) -> Self {
+        Self {
+            token: token.to_owned(),
+            ..self.clone()
+        }
+    }
+
     /// What `gcloud iam service-accounts keys create` would write.
     pub fn key_file(&self) -> String {
         let answer = self.ask("GET", "/double/service-account.json", b"");

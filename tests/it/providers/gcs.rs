@@ -64,6 +64,8 @@ mod needs_server {
     use chrono::Utc;
     use civic_storage::engine::objects::{MoveOutcome, evidence_of, move_object, purge_all};
     use civic_storage::providers::{Key, ListRequest, Provider};
+    use object_store::client::ClientOptions;
+    use object_store::gcp::GoogleCloudStorageBuilder;
     use object_store::path::Path;
     use object_store::{
         Attribute, Attributes, Error, GetOptions, ObjectStoreExt, PutMultipartOptions, PutOptions, PutPayload,
@@ -218,7 +220,7 @@ mod needs_server {
     fn an_object_that_changes_while_it_is_copied_is_not_deleted() {
         let Some(bucket) = TestEnv::gcs() else { return };
         bucket.settings(&json!({ "rewriteStep": 1 }));
-        bucket.faults(&json!([{ "method": "POST", "match": "rewriteToken=", "delay": 1 }]));
+        bucket.faults(&json!([{ "method": "POST", "match": "rewriteToken=", "delay": 3 }]));
         let provider = provider(&bucket);
         bucket.put("town/a", b"old");
         let other = bucket.clone();
@@ -327,6 +329,31 @@ mod needs_server {
             offsets.iter().filter(|one| one.contains("startOffset=")).count(),
             3
         );
+    }
+
+    /// The double is worth nothing where it lets everybody in.
+    #[test]
+    fn only_what_the_account_signed_opens_the_double() {
+        let Some(bucket) = TestEnv::gcs() else { return };
+        let signed = GoogleCloudStorageBuilder::new()
+            .with_bucket_name(&bucket.name)
+            .with_base_url(&bucket.endpoint)
+            .with_service_account_key(bucket.key_file())
+            .with_client_options(ClientOptions::new().with_allow_http(true))
+            .build()
+            .unwrap();
+        let token = block_on(signed.credentials().get_credential()).unwrap();
+        let [header, claims, signature]: [&str; 3] =
+            token.bearer.split('.').collect::<Vec<_>>().try_into().unwrap();
+        let status = |token: &str| bucket.with_token(token).object("GET", "town/a", b"").status;
+        assert_eq!(status(&token.bearer), 404, "let in, and nothing there");
+        let other = if signature.starts_with('A') { "B" } else { "A" };
+        let forged = format!("{header}.{claims}.{other}{}", &signature[1..]);
+        let unsigned = format!("eyJhbGciOiJub25lIn0.{claims}.");
+        let swapped = format!("{header}.{}.{signature}", &claims[..claims.len() - 2]);
+        for token in [&forged, &unsigned, &swapped, "ya29.guessed", "x"] {
+            assert_eq!(status(token), 401, "{token}");
+        }
     }
 
     #[test]
