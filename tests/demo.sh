@@ -64,6 +64,11 @@ step "Into the trash with what belongs to nobody, and back again"
 run civic storage:cleanup --apply --yes --min-age 0
 run civic storage:undo "$(basename storage/.trash/*)" --yes
 
+step "Into another folder, bytes, sidecar and record together; and a description"
+run civic storage:move "permits/site plan.PNG" --folder public
+run civic storage:update "public/site plan.PNG" --description "As built"
+run civic storage:info "public/site plan.PNG"
+
 step "A folder that holds files is not removed"
 run civic storage:folder:remove permits
 

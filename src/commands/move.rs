@@ -127,7 +127,7 @@ fn tell_exposed(context: &Context, records: &[FileRecord], to: &str) -> Result<(
         .filter(|record| access(&record.folder).is_some_and(|access| access != Access::Public));
     match exposed.count() {
         0 => {}
-        count => tracing::warn!("{count} of these files are not public now, and folder {to} is"),
+        count => tracing::warn!("folder {to} is public; files that were not: {count}"),
     }
     Ok(())
 }

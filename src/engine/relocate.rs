@@ -288,12 +288,8 @@ async fn removed(relocation: &Relocation) -> Carried {
     reach("move.after-remove");
     match outcome {
         Ok(Removed::Gone) => Carried::Done,
-        Ok(Removed::Changed) => {
-            tracing::warn!(
-                provider = relocation.provider.name,
-                "something else came to {} while the file was moved, and was left there",
-                relocation.from
-            );
+        Ok(Removed::Different) => {
+            relocation.route().tell_different();
             Carried::Done
         }
         Ok(Removed::NoTarget) => Carried::Open(relocation.no(&format!(

@@ -38,9 +38,9 @@ pub(in crate::engine) enum Copied {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::engine) enum Removed {
     Gone,
-    /// Something else stands there by now: left alone.
-    Changed,
-    /// The bytes are not at the new key: left alone.
+    /// The two keys hold different bytes by now: both left alone.
+    Different,
+    /// Nothing is at the new key: left alone.
     NoTarget,
 }
 
@@ -106,13 +106,14 @@ impl Route<'_> {
     /// Safe: the same call goes on.
     pub(in crate::engine) async fn remove_source(&self) -> Result<Removed, ProviderError> {
         let (source, target) = self.look().await?;
-        if !target.is_some_and(|target| self.has_arrived(&target)) {
+        let Some(target) = target.filter(|target| target.kind == EntryKind::Object) else {
             return Ok(Removed::NoTarget);
-        }
+        };
         if let Some(source) = source {
-            // The same file by two names may have been written to by its old one.
-            if !still_holds(self.evidence, &source) && !same_bytes(self.provider, self.from, self.to).await? {
-                return Ok(Removed::Changed);
+            let as_seen = self.has_arrived(&target) && still_holds(self.evidence, &source);
+            // The same file by two names may have been written to by either.
+            if !as_seen && !same_bytes(self.provider, self.from, self.to).await? {
+                return Ok(Removed::Different);
             }
             remove(self.provider, self.from).await?;
         }
@@ -146,22 +147,27 @@ impl Route<'_> {
         if whole {
             return remove(self.provider, &sidecar_key(self.to)).await;
         }
-        tracing::warn!(
-            provider = self.provider.name,
-            "{} and {} are not the same file; both were left as they are",
-            self.from,
-            self.to
-        );
+        self.tell_different();
         Ok(())
     }
 
-    /// Whether the new key has what was to be moved.
+    /// Whether an object is at the new key.
     ///
     /// # Errors
     /// Where the provider does not answer clearly.
     pub(in crate::engine) async fn is_there(&self) -> Result<bool, ProviderError> {
         let target = self.provider.head(self.to).await?;
-        Ok(target.is_some_and(|target| self.has_arrived(&target)))
+        Ok(target.is_some_and(|target| target.kind == EntryKind::Object))
+    }
+
+    /// Says that the two keys were left as they are.
+    pub(in crate::engine) fn tell_different(&self) {
+        tracing::warn!(
+            provider = self.provider.name,
+            "{} and {} hold different bytes by now; both were left as they are",
+            self.from,
+            self.to
+        );
     }
 
     fn has_arrived(&self, target: &Listed) -> bool {

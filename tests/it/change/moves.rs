@@ -423,6 +423,50 @@ fn something_that_comes_to_the_target_is_not_overwritten() {
 }
 
 #[test]
+fn what_comes_to_the_old_place_after_the_switch_is_left_there_and_told() {
+    let town = town(1);
+    let stopped = Stopped::command(&town, "move.after-switch", &moving("public", &[uuid(1)]));
+    let old = town.storage().join(key("permits", 1));
+    fs::remove_file(&old).unwrap();
+    fs::write(&old, "of somebody else").unwrap();
+    let run = stopped.go_on();
+    assert_eq!(run.code, 0, "{run:?}");
+    assert!(run.stderr.contains("both were left as they are"), "{run:?}");
+    assert_readable(&town, 1, "moved");
+    assert_eq!(fs::read(&old).unwrap(), b"of somebody else");
+}
+
+#[test]
+fn a_copy_that_goes_away_after_the_switch_is_made_again_by_the_next_run() {
+    let town = town(2);
+    let stopped = Stopped::command(&town, "move.after-switch", &moving("public", &[uuid(1)]));
+    fs::remove_file(town.storage().join(key("public", 1))).unwrap();
+    let run = stopped.go_on();
+    assert_eq!(run.code, 1, "{run:?}");
+    assert!(town.storage().join(key("permits", 1)).exists(), "the last copy");
+    assert_eq!(refile(&town, "permits", &[uuid(2)]).code, 0);
+    assert_eq!(column(&town, 1, "folder"), "public");
+    assert_whole(&town, 2, "recovered");
+}
+
+#[test]
+fn what_is_written_to_the_old_name_while_both_are_there_is_not_lost() {
+    let town = town(1);
+    let stopped = Stopped::command(&town, "move.after-switch", &moving("public", &[uuid(1)]));
+    let mut open = fs::OpenOptions::new()
+        .append(true)
+        .open(town.storage().join(key("permits", 1)))
+        .unwrap();
+    open.write_all(b" and more").unwrap();
+    drop(open);
+    let run = stopped.go_on();
+    assert_eq!(run.code, 0, "{run:?}");
+    assert_eq!(fs::read(path_of(&town, 1)).unwrap(), b"bytes of 1 and more");
+    assert!(!town.storage().join(key("permits", 1)).exists());
+    assert_eq!(unsettled(&town), 0);
+}
+
+#[test]
 fn while_a_file_moves_no_other_run_touches_it() {
     let town = town(2);
     let stopped = Stopped::command(&town, "move.after-intend", &moving("public", &[uuid(1)]));
@@ -530,11 +574,12 @@ fn files_that_become_public_are_told_of() {
     let run = refile(&town, "public", &[1, 2].map(uuid));
     assert_eq!(run.code, 0, "{run:?}");
     assert!(
-        run.stderr.contains("2 of these files are not public now"),
+        run.stderr
+            .contains("folder public is public; files that were not: 2"),
         "{run:?}"
     );
     let back = refile(&town, "permits", &[1, 2].map(uuid));
-    assert!(!back.stderr.contains("not public"), "{back:?}");
+    assert!(!back.stderr.contains("is public"), "{back:?}");
 }
 
 #[test]

@@ -56,12 +56,8 @@ impl Recovery<'_> {
         if let Some(id) = &step.file_id {
             sidecar::agree(route.provider, self.journal.store.as_ref(), id, Absent::Left).await?;
         }
-        if route.remove_source().await? == Removed::Changed {
-            tracing::warn!(
-                provider = route.provider.name,
-                "something else came to {} while the file was moved, and was left there",
-                route.from
-            );
+        if route.remove_source().await? == Removed::Different {
+            route.tell_different();
         }
         reach("recover.after-act");
         Ok(self.settles(step, None, None).await?)
@@ -82,7 +78,7 @@ impl Recovery<'_> {
 
 /// The bytes and their sidecar at the new key; why not, where they cannot be.
 async fn bring(step: &Step, route: Route<'_>, is_ahead: bool) -> Result<Option<&'static str>, Stays> {
-    // Once the row is switched, only the new key counts.
+    // Once the row is switched, what stands at the new key is the file, whoever wrote to it since.
     if !is_ahead && route.is_there().await? {
         return Ok(None);
     }
