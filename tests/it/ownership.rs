@@ -275,20 +275,20 @@ fn init_claims_the_storage_and_refuses_anothers() {
 
 mod needs_server {
     use super::*;
-    use crate::common::{Bucket, TestEnv};
+    use crate::common::{Remote, TestEnv};
 
-    fn town(bucket: &Bucket) -> Deployment {
+    fn town(bucket: &dyn Remote) -> Deployment {
         let town = Deployment::new();
-        town.providers(&Deployment::s3(&bucket.endpoint, &bucket.name, "town/"));
-        let root = format!("s3://{}/town", bucket.name);
+        town.providers(&bucket.provider_yaml(bucket.kind(), "town"));
+        let root = format!("{}/town", bucket.root());
         for n in 1..=3 {
-            bucket.put(format!("town/{}", key("permits", n)), "x");
+            bucket.put(&format!("town/{}", key("permits", n)), b"x");
             town.record(n, &root, &key("permits", n), (1, days(30)));
         }
         town
     }
 
-    fn a_copy_destroys_nothing(bucket: &Bucket) {
+    fn a_copy_destroys_nothing(bucket: &dyn Remote) {
         let town = town(bucket);
         assert_eq!(
             town.civic(&["storage:delete", &uuid(1), "--yes", "--json"]).code,
@@ -306,7 +306,7 @@ mod needs_server {
         );
         let taken = town.civic(&[&delete[..], &["--override", "ownership", &uuid(3)]].concat());
         assert_eq!(taken.code, 0, "{taken:?}");
-        assert_eq!(taken.json()["data"]["takenOver"][0]["provider"], "s3");
+        assert_eq!(taken.json()["data"]["takenOver"][0]["provider"], bucket.kind());
         assert_eq!(town.civic(&["storage:undo", "x", "--yes"]).code, 2);
         assert_eq!(town.civic(&empty).code, 8, "the original is the stranger now");
     }
@@ -321,6 +321,13 @@ mod needs_server {
     #[test]
     fn a_copied_database_destroys_nothing_in_a_bucket_on_rclone() {
         if let Some(bucket) = TestEnv::rclone() {
+            a_copy_destroys_nothing(&bucket);
+        }
+    }
+
+    #[test]
+    fn a_copied_database_destroys_nothing_in_a_bucket_on_gcs() {
+        if let Some(bucket) = TestEnv::gcs() {
             a_copy_destroys_nothing(&bucket);
         }
     }

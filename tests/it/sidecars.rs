@@ -255,18 +255,18 @@ fn a_kill_at_any_step_leaves_row_and_sidecar_together_or_both_away() {
 
 mod needs_server {
     use super::*;
-    use crate::common::Bucket;
+    use crate::common::Remote;
 
-    fn sidecars_in_a_bucket(bucket: &Bucket) {
+    fn sidecars_in_a_bucket(bucket: &dyn Remote) {
         let town = Deployment::new();
-        town.providers(&Deployment::s3(&bucket.endpoint, &bucket.name, "town/"));
-        let root = format!("s3://{}/town", bucket.name);
+        town.providers(&bucket.provider_yaml(bucket.kind(), "town"));
+        let root = format!("{}/town", bucket.root());
         for n in [1, 11] {
             town.record(n, &root, &key("permits", n), (1, days(30)));
         }
-        bucket.put(format!("town/{}", key("permits", 1)), "x");
+        bucket.put(&format!("town/{}", key("permits", 1)), b"x");
         for n in [1, 11, 21] {
-            bucket.put(format!("town/{}", sidecar(n)), "{}");
+            bucket.put(&format!("town/{}", sidecar(n)), b"{}");
         }
         let kinds = ["--kind", "orphaned-records,sidecars", "--min-age", "0"];
         let run = apply(&town, &kinds);
@@ -294,6 +294,13 @@ mod needs_server {
     #[test]
     fn sidecars_in_a_bucket_on_rclone() {
         if let Some(bucket) = TestEnv::rclone() {
+            sidecars_in_a_bucket(&bucket);
+        }
+    }
+
+    #[test]
+    fn sidecars_in_a_bucket_on_gcs() {
+        if let Some(bucket) = TestEnv::gcs() {
             sidecars_in_a_bucket(&bucket);
         }
     }

@@ -609,14 +609,17 @@ fn a_folder_that_cannot_be_written_to_keeps_everything_as_it_is() {
 
 mod needs_server {
     use super::*;
-    use crate::common::{Bucket, TestEnv};
+    use crate::common::{Remote, TestEnv};
 
-    fn remote(bucket: &Bucket, count: u32) -> Deployment {
+    fn remote(bucket: &dyn Remote, count: u32) -> Deployment {
         let town = Deployment::new();
-        town.providers(bucket.provider_yaml("s3", "town").trim_end());
+        town.providers(bucket.provider_yaml(bucket.kind(), "town").trim_end());
         for n in 1..=count {
-            bucket.put(format!("town/{}", key("permits", n)), format!("bytes of {n}"));
-            let root = format!("s3://{}/town", bucket.name);
+            bucket.put(
+                &format!("town/{}", key("permits", n)),
+                format!("bytes of {n}").as_bytes(),
+            );
+            let root = format!("{}/town", bucket.root());
             town.record(n, &root, &key("permits", n), (10, days(30)));
         }
         town
@@ -624,7 +627,7 @@ mod needs_server {
 
     /// Each object where its row says, and nowhere else.
     #[track_caller]
-    fn assert_one_place(bucket: &Bucket, town: &Deployment, count: u32, context: &str) {
+    fn assert_one_place(bucket: &dyn Remote, town: &Deployment, count: u32, context: &str) {
         for n in 1..=count {
             let now = column(town, n, "folder");
             for folder in ["permits", "public"] {
@@ -636,7 +639,7 @@ mod needs_server {
     }
 
     #[track_caller]
-    fn assert_remote_readable(bucket: &Bucket, town: &Deployment, count: u32, context: &str) {
+    fn assert_remote_readable(bucket: &dyn Remote, town: &Deployment, count: u32, context: &str) {
         for n in 1..=count {
             let path = column(town, n, "provider_path");
             let key = path.as_str().unwrap().split_once("/town/").unwrap().1.to_owned();
@@ -650,16 +653,16 @@ mod needs_server {
     }
 
     /// There and back, with a sidecar object of the first file.
-    fn there_and_back(bucket: &Bucket) {
+    fn there_and_back(bucket: &dyn Remote) {
         let town = remote(bucket, 3);
         let sidecar = |folder: &str| format!("town/{}.meta.json", key(folder, 1));
-        bucket.put(sidecar("permits"), r#"{"kept":1}"#);
+        bucket.put(&sidecar("permits"), br#"{"kept":1}"#);
         let before = rows(town.db());
         let run = refile(&town, "public", &[1, 2].map(uuid));
         assert_eq!(run.code, 0, "{run:?}");
         assert_eq!(
             column(&town, 1, "provider_path"),
-            format!("s3://{}/town/{}", bucket.name, key("public", 1))
+            format!("{}/town/{}", bucket.root(), key("public", 1))
         );
         assert_one_place(bucket, &town, 3, "moved");
         assert_eq!(bucket.get(&sidecar("permits")), None);
@@ -694,15 +697,31 @@ mod needs_server {
     }
 
     #[test]
-    fn on_s3_killed_anywhere_a_file_can_be_read_and_the_next_run_leaves_nothing_behind() {
+    fn on_gcs_there_and_back() {
+        if let Some(bucket) = TestEnv::gcs() {
+            there_and_back(&bucket);
+        }
+    }
+
+    fn killed_anywhere(fresh: impl Fn() -> Option<Box<dyn Remote>>) {
         for point in POINTS.into_iter().filter(|point| !point.contains("sidecar:2")) {
-            let Some(bucket) = TestEnv::seaweed() else { return };
-            let town = remote(&bucket, 3);
+            let Some(bucket) = fresh() else { return };
+            let town = remote(bucket.as_ref(), 3);
             killed(&town, point, &moving("public", &[1, 2].map(uuid)));
-            assert_remote_readable(&bucket, &town, 3, point);
+            assert_remote_readable(bucket.as_ref(), &town, 3, point);
             assert_eq!(refile(&town, "permits", &[uuid(3)]).code, 0, "{point}");
-            assert_one_place(&bucket, &town, 3, point);
+            assert_one_place(bucket.as_ref(), &town, 3, point);
             assert_eq!(unsettled(&town), 0, "{point}");
         }
+    }
+
+    #[test]
+    fn on_s3_killed_anywhere_a_file_can_be_read_and_the_next_run_leaves_nothing_behind() {
+        killed_anywhere(|| Some(Box::new(TestEnv::seaweed()?)));
+    }
+
+    #[test]
+    fn on_gcs_killed_anywhere_a_file_can_be_read_and_the_next_run_leaves_nothing_behind() {
+        killed_anywhere(|| Some(Box::new(TestEnv::gcs()?)));
     }
 }

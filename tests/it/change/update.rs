@@ -232,13 +232,11 @@ fn a_repair_of_sizes_that_was_killed_leaves_no_stale_sidecar() {
 
 mod needs_server {
     use super::*;
-    use crate::common::TestEnv;
+    use crate::common::{Remote, TestEnv};
 
-    #[test]
-    fn on_s3_a_sidecar_object_tells_what_the_headers_of_the_untouched_object_cannot() {
-        let Some(bucket) = TestEnv::seaweed() else { return };
+    fn a_sidecar_object_tells_what_the_headers_of_the_untouched_object_cannot(bucket: &dyn Remote) {
         let town = Deployment::new();
-        town.providers(bucket.provider_yaml("s3", "town").trim_end());
+        town.providers(bucket.provider_yaml(bucket.kind(), "town").trim_end());
         let file = town.env().tmp().join("plan.pdf");
         fs::write(&file, "bytes").unwrap();
         let args = [
@@ -275,5 +273,19 @@ mod needs_server {
             ["orphanedObjects", "sidecarsWithoutObject", "foreign"].map(|name| clean.count(name)),
             [0; 3]
         );
+    }
+
+    #[test]
+    fn on_s3_a_sidecar_object_tells_what_headers_cannot() {
+        if let Some(bucket) = TestEnv::seaweed() {
+            a_sidecar_object_tells_what_the_headers_of_the_untouched_object_cannot(&bucket);
+        }
+    }
+
+    #[test]
+    fn on_gcs_a_sidecar_object_tells_what_headers_cannot() {
+        if let Some(bucket) = TestEnv::gcs() {
+            a_sidecar_object_tells_what_the_headers_of_the_untouched_object_cannot(&bucket);
+        }
     }
 }
