@@ -271,6 +271,7 @@ fn apply(error: ApplyError, message: String) -> Failure {
 fn journal(error: JournalError, message: String) -> Failure {
     match error {
         JournalError::Store(error) => metadata(error, &message),
+        JournalError::Spill(_) => no_room(message),
         JournalError::Held { provider, run } => Failure::new(Exit::Locked, Code::Locked, message)
             .retryable()
             .detail("provider", provider)

@@ -16,8 +16,12 @@ pub use armed::reach;
 mod armed {
     use std::sync::LazyLock;
     use std::sync::atomic::{AtomicU32, Ordering};
+    use std::time::Duration;
 
     use rustix::process::{Signal, getpid, kill_process};
+
+    /// So long a signal may be on its way.
+    const TAKEN: Duration = Duration::from_millis(500);
 
     struct Point {
         name: String,
@@ -64,6 +68,8 @@ mod armed {
         for armed in POINTS.iter().filter(|armed| armed.is_due(point)) {
             // A signal that cannot be sent to oneself shows as a test that does not stop here.
             let _ = kill_process(getpid(), armed.signal);
+            // Any thread may be the one that takes it, and on a busy machine not at once: this one does not go on.
+            std::thread::sleep(TAKEN);
         }
     }
 

@@ -4,6 +4,9 @@
 use std::io::{self, Write};
 use std::sync::Arc;
 
+use serde::ser::{Error as _, SerializeSeq};
+use serde::{Serialize, Serializer};
+use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use crate::Context;
@@ -12,6 +15,7 @@ use crate::engine::cleanup::ItemError;
 use crate::error::{Code, Exit, Failure};
 use crate::metadata::journal::RunStatus;
 use crate::output::{Align, Human, Outcome, Table, View, format_count, format_size};
+use crate::spill::Spool;
 
 /// Items shown to people; programs get all.
 const SHOWN: usize = 20;
@@ -52,10 +56,11 @@ impl Words {
 pub fn status(changes: &Changes) -> RunStatus {
     match (
         changes.interrupted,
-        changes.failed.is_empty(),
-        changes.successful.is_empty(),
+        changes.failed().is_empty(),
+        changes.successful().is_empty(),
     ) {
         (true, ..) => RunStatus::Interrupted,
+        _ if changes.lost().is_some() => RunStatus::Interrupted,
         (_, true, _) => RunStatus::Done,
         (_, _, true) => RunStatus::Failed,
         _ => RunStatus::Partial,
@@ -65,8 +70,8 @@ pub fn status(changes: &Changes) -> RunStatus {
 /// Counts, for history.
 pub fn counts(changes: &Changes) -> Value {
     json!({
-        "successfulCount": changes.successful.len(),
-        "failedCount": changes.failed.len(),
+        "successfulCount": changes.successful().len(),
+        "failedCount": changes.failed().len(),
         "bytes": changes.bytes,
         "takenOver": changes.taken_over,
     })
@@ -105,16 +110,25 @@ fn failure(words: Words, changes: &Changes) -> Option<Failure> {
         );
         return Some(Failure::interrupted().hint(hint));
     }
-    let first = changes.failed.first()?;
-    let unavailable = |error: &ItemError| error.error_code == "STORAGE_PROVIDER_UNAVAILABLE";
-    let exit = if !changes.successful.is_empty() {
+    let some = !changes.successful().is_empty();
+    if let Some(error) = changes.lost() {
+        let exit = if some { Exit::Partial } else { Exit::Failed };
+        let message = format!("there was no room for the report, and the rest was left: {error}");
+        return Some(Failure::new(exit, Code::Error, message));
+    }
+    let first = changes.first_failed()?;
+    let codes = changes.errors.by_type.keys();
+    let exit = if some {
         Exit::Partial
-    } else if changes.failed.iter().all(unavailable) {
+    } else if codes
+        .into_iter()
+        .all(|code| code == "STORAGE_PROVIDER_UNAVAILABLE")
+    {
         Exit::Unavailable
     } else {
         Exit::Failed
     };
-    let total = changes.failed.len() + changes.successful.len();
+    let total = changes.failed().len() + changes.successful().len();
     if total == 1 {
         let code = match first.error_code.as_str() {
             "STORAGE_PROVIDER_UNAVAILABLE" => Code::ProviderUnavailable,
@@ -128,8 +142,8 @@ fn failure(words: Words, changes: &Changes) -> Option<Failure> {
     }
     let message = format!(
         "{} of {} files could not be {}",
-        format_count(changes.failed.len() as u64),
-        format_count(total as u64),
+        format_count(changes.failed().len()),
+        format_count(total),
         words.done
     );
     let summary = serde_json::to_value(&changes.errors).unwrap_or_default();
@@ -155,34 +169,44 @@ impl View for ChangesView {
         } else {
             self.words.done
         };
-        let count = self.changes.successful.len();
+        let count = self.changes.successful().len();
         let files = if count == 1 { "file" } else { "files" };
         let mut text = format!(
             "{} {files} {done}, {}",
-            format_count(count as u64),
+            format_count(count),
             format_size(self.changes.bytes)
         );
-        if !self.changes.failed.is_empty() {
+        if !self.changes.failed().is_empty() {
             text.push_str("; ");
-            text.push_str(&format_count(self.changes.failed.len() as u64));
+            text.push_str(&format_count(self.changes.failed().len()));
             text.push_str(" failed");
         }
         text
     }
 
     fn json(&self, out: &mut dyn Write) -> serde_json::Result<()> {
-        let mut data = self.summary();
-        data["successful"] = self.changes.successful.as_slice().into();
-        data["failed"] = serde_json::to_value(&self.changes.failed)?;
+        #[derive(Serialize)]
+        struct Data<'a> {
+            #[serde(flatten)]
+            summary: Value,
+            successful: Items<'a>,
+            failed: Items<'a>,
+        }
+        let data = Data {
+            summary: self.summary(),
+            successful: Items(self.changes.successful()),
+            failed: Items(self.changes.failed()),
+        };
         serde_json::to_writer(out, &data)
     }
 
     fn items(&self, emit: &mut dyn FnMut(Value) -> io::Result<()>) -> io::Result<()> {
-        for file in &self.changes.successful {
+        for file in self.changes.successful() {
+            let file: Value = serde_json::from_slice(&file?)?;
             emit(json!({ "success": true, "file": file }))?;
         }
-        for error in &self.changes.failed {
-            let mut item = serde_json::to_value(error)?;
+        for error in self.changes.failed() {
+            let mut item: Value = serde_json::from_slice(&error?)?;
             item["success"] = false.into();
             item["source"] = item["file"].take();
             emit(item)?;
@@ -194,9 +218,9 @@ impl View for ChangesView {
         let mut summary = json!({
             "runId": self.run_id,
             "dryRun": self.dry_run,
-            "total": self.changes.successful.len() + self.changes.failed.len(),
-            "successfulCount": self.changes.successful.len(),
-            "failedCount": self.changes.failed.len(),
+            "total": self.changes.successful().len() + self.changes.failed().len(),
+            "successfulCount": self.changes.successful().len(),
+            "failedCount": self.changes.failed().len(),
             "bytes": self.changes.bytes,
             "errorSummary": self.changes.errors,
         });
@@ -221,19 +245,20 @@ impl View for ChangesView {
     }
 
     fn table(&self, out: &mut Human<'_>) -> io::Result<()> {
-        files(out, &self.changes.successful)?;
-        if !self.changes.failed.is_empty() {
+        files(out, self.changes.successful())?;
+        if !self.changes.failed().is_empty() {
             out.heading("Failed")?;
             let mut table = Table::new(&[("FILE", Align::Left), ("ERROR", Align::Left)]);
-            for error in self.changes.failed.iter().take(SHOWN) {
-                table.row(vec![error.file.clone(), error.error.clone()]);
+            for error in self.changes.failed().iter().take(SHOWN) {
+                let error: ItemError = serde_json::from_slice(&error?)?;
+                table.row(vec![error.file, error.error]);
             }
             out.table(&table)?;
-            more(out, self.changes.failed.len())?;
+            more(out, self.changes.failed().len())?;
         }
         out.line(&format!("{}.", self.message()))?;
         match &self.run_id {
-            Some(run) if self.words.can_be_undone() && !self.changes.successful.is_empty() => {
+            Some(run) if self.words.can_be_undone() && !self.changes.successful().is_empty() => {
                 out.line(&format!("Run {run}"))
             }
             _ => Ok(()),
@@ -241,8 +266,23 @@ impl View for ChangesView {
     }
 }
 
+/// A list, written as it is read back: a million items cost no memory.
+pub struct Items<'a>(pub &'a Spool);
+
+impl Serialize for Items<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut list = serializer.serialize_seq(None)?;
+        for item in self.0 {
+            let item = item.map_err(S::Error::custom)?;
+            let raw: &RawValue = serde_json::from_slice(&item).map_err(S::Error::custom)?;
+            list.serialize_element(raw)?;
+        }
+        list.end()
+    }
+}
+
 /// A table of files by id, name, folder and size.
-pub fn files(out: &mut Human<'_>, items: &[Value]) -> io::Result<()> {
+fn files(out: &mut Human<'_>, items: &Spool) -> io::Result<()> {
     if items.is_empty() {
         return Ok(());
     }
@@ -254,6 +294,7 @@ pub fn files(out: &mut Human<'_>, items: &[Value]) -> io::Result<()> {
         ("SIZE", Align::Right),
     ]);
     for item in items.iter().take(SHOWN) {
+        let item: Value = serde_json::from_slice(&item?)?;
         table.row(vec![
             text(&item["id"]),
             text(&item["originalName"]),
@@ -265,35 +306,46 @@ pub fn files(out: &mut Human<'_>, items: &[Value]) -> io::Result<()> {
     more(out, items.len())
 }
 
-fn more(out: &mut Human<'_>, count: usize) -> io::Result<()> {
-    match count.saturating_sub(SHOWN) {
+fn more(out: &mut Human<'_>, count: u64) -> io::Result<()> {
+    match count.saturating_sub(SHOWN as u64) {
         0 => Ok(()),
-        more => out.line(&format!(
-            "… and {} more; --json names all",
-            format_count(more as u64)
-        )),
+        more => out.line(&format!("… and {} more; --json names all", format_count(more))),
     }
 }
 
 /// What a question shows: the first items and the sum.
-pub fn preview(items: &[(String, u64)]) -> String {
-    let mut lines: Vec<String> = items
-        .iter()
-        .take(SHOWN)
-        .map(|(name, size)| format!("  {}  {}", crate::output::escape(name), format_size(*size)))
-        .collect();
-    if items.len() > SHOWN {
-        lines.push(format!(
-            "  … and {} more",
-            format_count((items.len() - SHOWN) as u64)
-        ));
+#[derive(Debug, Default)]
+pub struct Preview {
+    shown: Vec<(String, u64)>,
+    pub count: u64,
+    bytes: u64,
+}
+
+impl Preview {
+    pub fn add(&mut self, name: impl FnOnce() -> String, bytes: u64) {
+        if self.shown.len() < SHOWN {
+            self.shown.push((name(), bytes));
+        }
+        self.count += 1;
+        self.bytes = self.bytes.saturating_add(bytes);
     }
-    let bytes = items.iter().map(|(_, size)| size).sum();
-    let files = if items.len() == 1 { "file" } else { "files" };
-    lines.push(format!(
-        "{} {files}, {}",
-        format_count(items.len() as u64),
-        format_size(bytes)
-    ));
-    lines.join("\n")
+}
+
+impl std::fmt::Display for Preview {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        for (name, size) in &self.shown {
+            writeln!(f, "  {}  {}", crate::output::escape(name), format_size(*size))?;
+        }
+        let more = self.count - self.shown.len() as u64;
+        if more > 0 {
+            writeln!(f, "  … and {} more", format_count(more))?;
+        }
+        let files = if self.count == 1 { "file" } else { "files" };
+        write!(
+            f,
+            "{} {files}, {}",
+            format_count(self.count),
+            format_size(self.bytes)
+        )
+    }
 }

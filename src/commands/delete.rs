@@ -4,17 +4,18 @@ use clap::Args;
 use serde_json::json;
 
 use super::ask;
-use super::changes::{Words, conclude, counts, planned, preview, sites, status};
+use super::changes::{Words, conclude, counts, planned, sites, status};
 use super::named;
 use super::ownership::{self, OwnershipArgs};
+use super::selection::{Gathering, Selection};
 use crate::Context;
-use crate::engine::changes::Changes;
-use crate::engine::cleanup::ItemError;
-use crate::engine::delete::{self, DeleteRequest, Planned};
+use crate::engine::changes::{Changes, Sites};
+use crate::engine::delete::{self, DeleteRequest};
 use crate::engine::journal::recover;
 use crate::error::Failure;
-use crate::metadata::FileRecord;
+use crate::metadata::MetadataStore;
 use crate::output::Outcome;
+use crate::spill::Spool;
 
 /// Deletes files: records and bytes go to the trash, from which storage:undo brings them back
 #[derive(Debug, Args)]
@@ -63,7 +64,7 @@ pub fn run(context: &Context, args: &DeleteArgs) -> Result<Outcome, Failure> {
     if !args.dry_run {
         ask::possible(context, question)?;
     }
-    let names = named::read(&args.files, args.from_list.as_deref())?;
+    let names = named::spool(&args.files, args.from_list.as_deref())?;
     if names.is_empty() && args.file.is_none() && args.from_list.is_none() {
         return Err(Failure::usage(
             "name the files to delete by id, with --folder and --file, or with --from-list",
@@ -79,70 +80,53 @@ pub fn run(context: &Context, args: &DeleteArgs) -> Result<Outcome, Failure> {
     let metadata = context.metadata()?;
     let progress = context.progress();
     context.block_on_changes(|interrupt| async move {
-        let mut found = named::find(&*metadata, &names).await?;
-        if let (Some(folder), Some(file)) = (&args.folder, &args.file) {
-            let candidates = metadata.find_by_name(folder, file).await?;
-            found.push((format!("{folder}/{file}"), candidates));
-        }
-        let (records, unknown) = named::each_once(found);
+        let mut changes = Changes::default();
+        let selection = select(&*metadata, (args, &names), &sites, &mut changes).await?;
         let request = DeleteRequest {
-            records,
+            ids: &selection.ids,
             purge: args.purge,
             concurrency,
         };
-        let touched = ownership::of_records(&sites, &request.records);
-        let touched = touched.iter().map(String::as_str);
+        let touched = selection.providers.iter().map(String::as_str);
         let Some(journal) = journal else {
             ownership::warn(context, &mut sites, touched).await?;
-            let mut changes = of_plan(delete::plan(&sites, &request).await);
-            changes.fail_all(unknown);
+            delete::plan((&sites, &*metadata), &request, &mut changes).await?;
             return Ok(planned(WORDS, changes));
         };
-        if request.records.is_empty() {
-            let mut changes = Changes::default();
-            changes.fail_all(unknown);
+        if selection.ids.is_empty() {
             return Ok(conclude(WORDS, None, changes));
         }
         let custody = ownership::check(&journal, &mut sites, touched, &args.ownership).await?;
-        ask::confirm(context, &preview(&labels(&request.records)), question)?;
-        let taken_over = ownership::claim(custody, &mut sites).await;
+        ask::confirm(context, &selection.preview.to_string(), question)?;
+        changes.taken_over = ownership::claim(custody, &mut sites).await;
         recover(&journal, &sites.usable()).await?;
-        let run = journal.begin(WORDS.operation, asked(args, &request)).await?;
-        let mut changes = delete::delete(&run, &sites, &request, (&progress, &interrupt)).await?;
-        changes.fail_all(unknown);
-        changes.taken_over = taken_over;
+        let run = journal.begin(WORDS.operation, asked(args, &selection)).await?;
+        let at = (&sites, &*metadata);
+        delete::delete(&run, at, &request, (&progress, &interrupt, &mut changes)).await?;
         run.finish(status(&changes), counts(&changes)).await?;
         Ok(conclude(WORDS, Some(run.id()), changes))
     })
 }
 
-fn asked(args: &DeleteArgs, request: &DeleteRequest) -> serde_json::Value {
+async fn select(
+    store: &dyn MetadataStore,
+    (args, names): (&DeleteArgs, &Spool),
+    sites: &Sites,
+    changes: &mut Changes,
+) -> Result<Selection, Failure> {
+    let mut gathering = Gathering::new(sites);
+    gathering.add_all(store, names, changes).await?;
+    if let (Some(folder), Some(file)) = (&args.folder, &args.file) {
+        let candidates = store.find_by_name(folder, file).await?;
+        gathering.add(&format!("{folder}/{file}"), candidates, changes)?;
+    }
+    gathering.finish()
+}
+
+fn asked(args: &DeleteArgs, selection: &Selection) -> serde_json::Value {
     json!({
-        "files": request.records.len(),
-        "purge": request.purge,
+        "files": selection.ids.len(),
+        "purge": args.purge,
         "overrides": args.ownership.asked(),
     })
-}
-
-fn labels(records: &[FileRecord]) -> Vec<(String, u64)> {
-    let named = |record: &FileRecord| {
-        let name = format!("{}/{}  {}", record.folder, record.original_name, record.id);
-        (name, u64::try_from(record.size).unwrap_or(0))
-    };
-    records.iter().map(named).collect()
-}
-
-fn of_plan(plan: Vec<(FileRecord, Result<Planned, ItemError>)>) -> Changes {
-    let mut changes = Changes::default();
-    for (record, planned) in plan {
-        match planned {
-            Ok(planned) => {
-                let mut item = serde_json::to_value(&record).unwrap_or_default();
-                item["objectMissing"] = (planned == Planned::RecordAlone).into();
-                changes.succeed(item, u64::try_from(record.size).unwrap_or(0));
-            }
-            Err(error) => changes.fail(error),
-        }
-    }
-    changes
 }

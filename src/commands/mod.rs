@@ -7,6 +7,7 @@ mod changes;
 mod edited;
 mod named;
 mod ownership;
+mod selection;
 mod shared;
 mod text;
 

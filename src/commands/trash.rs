@@ -1,24 +1,29 @@
 //! `storage:trash`: what was taken away and can still come back.
 
+use std::collections::HashMap;
 use std::io::{self, Write};
 
 use chrono::{DateTime, Utc};
 use clap::{Args, ValueEnum};
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::ask;
-use super::changes::{Words, conclude, counts, planned, preview, sites, status};
+use super::changes::{Items, Words, conclude, counts, planned, sites, status};
+use super::named::no_room;
 use super::ownership::{self, OwnershipArgs};
-use super::undo::{label, plan, put_back, touched};
+use super::undo::{plan, put_back, survey};
 use crate::Context;
 use crate::config::parse_duration;
 use crate::engine::Clock;
-use crate::engine::changes::{Changes, failed};
+use crate::engine::changes::{Changes, Sites, failed};
 use crate::engine::journal::recover;
-use crate::engine::undo::{self, shown, size_of};
+use crate::engine::undo::{self, Pages, Steps, shown, size_of};
 use crate::error::Failure;
 use crate::metadata::journal::{Action, JournalReader, Step, StepQuery, StepState};
 use crate::output::{Align, Human, Outcome, Table, View, format_count, format_size};
+use crate::providers::sidecar_object;
+use crate::spill::Spool;
 
 /// Shows what was deleted, brings it back, or deletes it for good
 #[derive(Debug, Args)]
@@ -49,6 +54,9 @@ enum TrashVerb {
     Empty,
 }
 
+/// Steps read at once.
+const AT_ONCE: usize = 500;
+
 const RESTORE: Words = Words {
     operation: "storage:trash restore",
     done: "put back",
@@ -77,8 +85,8 @@ pub fn run(context: &Context, args: &TrashArgs) -> Result<Outcome, Failure> {
     }
     match args.verb {
         TrashVerb::List => context.block_on(async {
-            let items: Vec<Value> = trashed(&*context.history()?).await?.iter().map(shown).collect();
-            Ok(Outcome::done(TrashView { items }))
+            let view = TrashView::read(&*context.history()?).await?;
+            Ok(Outcome::done(view))
         }),
         TrashVerb::Restore => restore(context, args),
         TrashVerb::Empty => empty(context, args),
@@ -86,13 +94,13 @@ pub fn run(context: &Context, args: &TrashArgs) -> Result<Outcome, Failure> {
 }
 
 /// Steps whose bytes are in the trash.
-async fn trashed(history: &dyn JournalReader) -> Result<Vec<Step>, Failure> {
+fn trashed(until: Option<DateTime<Utc>>) -> Steps {
     let query = StepQuery {
         states: vec![StepState::Settled],
         actions: vec![Action::Trash],
         ..StepQuery::default()
     };
-    Ok(history.steps(&query).await?)
+    Steps::Found(query, until)
 }
 
 fn restore(context: &Context, args: &TrashArgs) -> Result<Outcome, Failure> {
@@ -105,7 +113,8 @@ fn restore(context: &Context, args: &TrashArgs) -> Result<Outcome, Failure> {
         if !dry_run {
             recover(&context.run_journal()?, &sites(context)?.usable()).await?;
         }
-        let (steps, unknown) = latest(&trashed(&*context.history()?).await?, ids);
+        let (steps, unknown) = latest(&*context.history()?, ids).await?;
+        let steps = Steps::Named(steps);
         if let Some(id) = unknown.first() {
             let message = format!("{id} is not in the trash; nothing was done");
             return Err(Failure::not_found(message).detail("ids", unknown.clone()));
@@ -127,22 +136,45 @@ fn restore(context: &Context, args: &TrashArgs) -> Result<Outcome, Failure> {
     })
 }
 
-/// The last deletion of each id, and the ids that have none.
-fn latest(trashed: &[Step], ids: &[String]) -> (Vec<Step>, Vec<String>) {
-    let (mut steps, mut unknown) = (Vec::new(), Vec::new());
-    for id in ids {
-        let of_it = trashed.iter().filter(|step| {
-            step.file_id
+/// The last deletion of each id, and the ids that have none. A sidecar that went by itself is no file.
+async fn latest(history: &dyn JournalReader, ids: &[String]) -> Result<(Vec<Step>, Vec<String>), Failure> {
+    let mut last: HashMap<String, Option<Step>> =
+        ids.iter().map(|id| (id.to_ascii_lowercase(), None)).collect();
+    let all = trashed(None);
+    let mut pages = Pages::forward(history, &all);
+    loop {
+        let page = pages.next(AT_ONCE).await?;
+        if page.is_empty() {
+            break;
+        }
+        for step in page.into_iter().filter(|step| !is_sidecar(step)) {
+            let id = step.file_id.as_ref().map(|id| id.to_ascii_lowercase());
+            let Some(known) = id.and_then(|id| last.get_mut(&id)) else {
+                continue;
+            };
+            if known
                 .as_ref()
-                .is_some_and(|own| own.eq_ignore_ascii_case(id))
-        });
-        match of_it.max_by_key(|step| step.changed_at) {
-            Some(step) if steps.contains(step) => {}
-            Some(step) => steps.push(step.clone()),
-            None => unknown.push(id.clone()),
+                .is_none_or(|known| known.changed_at <= step.changed_at)
+            {
+                *known = Some(step);
+            }
         }
     }
-    (steps, unknown)
+    let (mut steps, mut unknown) = (Vec::new(), Vec::new());
+    for id in ids {
+        match last.remove(&id.to_ascii_lowercase()) {
+            Some(Some(step)) => steps.push(step),
+            Some(None) => unknown.push(id.clone()),
+            // Named twice.
+            None => {}
+        }
+    }
+    Ok((steps, unknown))
+}
+
+fn is_sidecar(step: &Step) -> bool {
+    let key = step.key.as_deref().unwrap_or_default();
+    step.before.is_none() && sidecar_object(key.as_bytes()).is_some()
 }
 
 fn empty(context: &Context, args: &TrashArgs) -> Result<Outcome, Failure> {
@@ -169,55 +201,75 @@ fn empty(context: &Context, args: &TrashArgs) -> Result<Outcome, Failure> {
         if !dry_run {
             recover(&context.run_journal()?, &sites.usable()).await?;
         }
-        let mut steps = trashed(&*context.history()?).await?;
-        steps.retain(|step| step.changed_at <= before);
-        let touched = touched(&steps);
-        let touched = touched.iter().map(String::as_str);
+        let (history, steps) = (context.history()?, trashed(Some(before)));
+        let survey = survey(&*history, &steps).await?;
+        let touched = survey.touched.iter().map(String::as_str);
         if dry_run {
             ownership::warn(context, &mut sites, touched).await?;
-            return Ok(planned(EMPTY, of_plan(&sites, &steps)));
+            let pages = Pages::forward(&*history, &steps);
+            return Ok(planned(EMPTY, of_plan(&sites, pages).await?));
         }
-        if steps.is_empty() {
+        if survey.total == 0 {
             return Ok(conclude(EMPTY, None, Changes::default()));
         }
-        let items: Vec<(String, u64)> = steps.iter().map(|step| (label(step), size_of(step))).collect();
         let journal = context.run_journal()?;
         let custody = ownership::check(&journal, &mut sites, touched, &args.ownership).await?;
-        ask::confirm(context, &preview(&items), QUESTION)?;
+        ask::confirm(context, &survey.preview.to_string(), QUESTION)?;
         let taken_over = ownership::claim(custody, &mut sites).await;
         let overrides = args.ownership.asked();
-        let asked = json!({ "before": before, "files": steps.len(), "overrides": overrides });
+        let asked = json!({ "before": before, "files": survey.total, "overrides": overrides });
         let run = journal.begin(EMPTY.operation, asked).await?;
-        let mut changes = undo::empty(&run, &sites, &steps, (&progress, &interrupt)).await?;
+        let pages = (Pages::forward(&*history, &steps), survey.total);
+        let mut changes = undo::empty(&run, &sites, pages, (&progress, &interrupt)).await?;
         changes.taken_over = taken_over;
         run.finish(status(&changes), counts(&changes)).await?;
         Ok(conclude(EMPTY, Some(run.id()), changes))
     })
 }
 
-fn of_plan(sites: &crate::engine::changes::Sites, steps: &[Step]) -> Changes {
+async fn of_plan(sites: &Sites, mut pages: Pages<'_>) -> Result<Changes, Failure> {
     let mut changes = Changes::default();
-    for step in steps {
-        match sites.named(&step.provider, &undo::name_of(step)) {
-            Ok(_) if step.to_key.is_some() => changes.succeed(shown(step), size_of(step)),
-            Ok(_) => changes.fail(failed(
-                &undo::name_of(step),
-                "STORAGE_ERROR",
-                "it has no place in the trash",
-            )),
-            Err(error) => changes.fail(error),
+    loop {
+        let page = pages.next(AT_ONCE).await?;
+        if page.is_empty() {
+            return Ok(changes);
+        }
+        for step in &page {
+            match sites.named(&step.provider, &undo::name_of(step)) {
+                Ok(_) if step.to_key.is_some() => changes.succeed(&shown(step), size_of(step)),
+                Ok(_) => changes.fail(failed(
+                    &undo::name_of(step),
+                    "STORAGE_ERROR",
+                    "it has no place in the trash",
+                )),
+                Err(error) => changes.fail(error),
+            }
         }
     }
-    changes
 }
 
+/// What is in the trash, out of core.
+#[derive(Default)]
 struct TrashView {
-    items: Vec<Value>,
+    items: Spool,
+    bytes: u64,
 }
 
 impl TrashView {
-    fn bytes(&self) -> u64 {
-        self.items.iter().filter_map(|item| item["size"].as_u64()).sum()
+    async fn read(history: &dyn JournalReader) -> Result<Self, Failure> {
+        let (mut view, all) = (Self::default(), trashed(None));
+        let mut pages = Pages::forward(history, &all);
+        loop {
+            let page = pages.next(AT_ONCE).await?;
+            if page.is_empty() {
+                return Ok(view);
+            }
+            for step in &page {
+                view.bytes = view.bytes.saturating_add(size_of(step));
+                let item = serde_json::to_vec(&shown(step)).unwrap_or_default();
+                view.items.push(&item).map_err(no_room)?;
+            }
+        }
     }
 }
 
@@ -228,22 +280,34 @@ impl View for TrashView {
 
     fn message(&self) -> String {
         let files = if self.items.len() == 1 { "file" } else { "files" };
-        let count = format_count(self.items.len() as u64);
-        format!("{count} {files} in the trash, {}", format_size(self.bytes()))
+        let count = format_count(self.items.len());
+        format!("{count} {files} in the trash, {}", format_size(self.bytes))
     }
 
     fn json(&self, out: &mut dyn Write) -> serde_json::Result<()> {
-        let mut data = self.summary();
-        data["items"] = self.items.as_slice().into();
+        #[derive(Serialize)]
+        struct Data<'a> {
+            total: u64,
+            bytes: u64,
+            items: Items<'a>,
+        }
+        let data = Data {
+            total: self.items.len(),
+            bytes: self.bytes,
+            items: Items(&self.items),
+        };
         serde_json::to_writer(out, &data)
     }
 
     fn items(&self, emit: &mut dyn FnMut(Value) -> io::Result<()>) -> io::Result<()> {
-        self.items.iter().cloned().try_for_each(emit)
+        for item in &self.items {
+            emit(serde_json::from_slice(&item?)?)?;
+        }
+        Ok(())
     }
 
     fn summary(&self) -> Value {
-        json!({ "total": self.items.len(), "bytes": self.bytes() })
+        json!({ "total": self.items.len(), "bytes": self.bytes })
     }
 
     fn columns(&self) -> &'static [&'static str] {
@@ -270,6 +334,7 @@ impl View for TrashView {
             ("RUN", Align::Left),
         ]);
         for item in &self.items {
+            let item: Value = serde_json::from_slice(&item?)?;
             let deleted: String = text(&item["deletedAt"]).chars().take(16).collect();
             table.row(vec![
                 text(&item["id"]),

@@ -6,12 +6,12 @@ use clap::Args;
 use serde_json::json;
 
 use super::ask;
-use super::changes::{Words, conclude, counts, planned, preview, sites, status};
+use super::changes::{Preview, Words, conclude, counts, planned, sites, status};
 use super::ownership::{self, OwnershipArgs};
 use crate::Context;
 use crate::engine::changes::Changes;
 use crate::engine::journal::recover;
-use crate::engine::undo::{self, UndoRequest};
+use crate::engine::undo::{self, Pages, Steps, UndoRequest};
 use crate::error::Failure;
 use crate::metadata::journal::{Action, JournalReader, Step, StepQuery, StepState};
 use crate::output::Outcome;
@@ -57,7 +57,7 @@ pub fn run(context: &Context, args: &UndoArgs) -> Result<Outcome, Failure> {
     })
 }
 
-async fn steps_of(history: &dyn JournalReader, run: &str) -> Result<Vec<Step>, Failure> {
+async fn steps_of(history: &dyn JournalReader, run: &str) -> Result<Steps, Failure> {
     if history.run(run).await?.is_none() {
         let hint = "`civic storage:trash list` tells which run took what away";
         return Err(Failure::usage(format!("there is no run {run}")).hint(hint));
@@ -66,18 +66,53 @@ async fn steps_of(history: &dyn JournalReader, run: &str) -> Result<Vec<Step>, F
         run_id: Some(run.to_owned()),
         ..StepQuery::default()
     };
-    Ok(history.steps(&query).await?)
+    Ok(Steps::Found(query, None))
+}
+
+/// What is to be shown of steps before anything is done.
+#[derive(Debug, Default)]
+pub(super) struct Survey {
+    /// Those that stand.
+    pub preview: Preview,
+    /// Providers in which bytes are moved or deleted for them.
+    pub touched: BTreeSet<String>,
+    /// All of them.
+    pub total: u64,
+}
+
+/// Reads the steps once.
+///
+/// # Errors
+/// Where the database cannot be read.
+pub(super) async fn survey(history: &dyn JournalReader, steps: &Steps) -> Result<Survey, Failure> {
+    const AT_ONCE: usize = 500;
+    let mut survey = Survey::default();
+    let mut pages = Pages::forward(history, steps);
+    loop {
+        let page = pages.next(AT_ONCE).await?;
+        if page.is_empty() {
+            return Ok(survey);
+        }
+        survey.total += page.len() as u64;
+        for step in page.iter().filter(|step| step.state == StepState::Settled) {
+            survey.preview.add(|| label(step), undo::size_of(step));
+            if step.action != Action::Record && !survey.touched.contains(&step.provider) {
+                survey.touched.insert(step.provider.clone());
+            }
+        }
+    }
 }
 
 /// What would be put back.
 ///
 /// # Errors
 /// Where configuration or database cannot be read.
-pub(super) async fn plan(context: &Context, words: Words, steps: Vec<Step>) -> Result<Outcome, Failure> {
-    let (mut sites, request) = (sites(context)?, request(context, steps)?);
-    let touched = touched(&request.steps);
-    ownership::warn(context, &mut sites, touched.iter().map(String::as_str)).await?;
-    let changes = undo::plan(&*context.metadata()?, &sites, &request).await?;
+pub(super) async fn plan(context: &Context, words: Words, steps: Steps) -> Result<Outcome, Failure> {
+    let history = context.history()?;
+    let survey = survey(&*history, &steps).await?;
+    let (mut sites, request) = (sites(context)?, request(context, steps, survey.total)?);
+    ownership::warn(context, &mut sites, survey.touched.iter().map(String::as_str)).await?;
+    let changes = undo::plan(&*history, &sites, &request).await?;
     Ok(planned(words, changes))
 }
 
@@ -88,50 +123,38 @@ pub(super) async fn plan(context: &Context, words: Words, steps: Vec<Step>) -> R
 pub(super) async fn put_back(
     context: &Context,
     (words, question): (Words, &str),
-    steps: Vec<Step>,
+    steps: Steps,
     (asked, ownership, interrupt): (serde_json::Value, &OwnershipArgs, &crate::engine::Interrupt),
 ) -> Result<Outcome, Failure> {
-    let standing: Vec<(String, u64)> = steps
-        .iter()
-        .filter(|step| step.state == StepState::Settled)
-        .map(|step| (label(step), undo::size_of(step)))
-        .collect();
-    let (mut sites, request) = (sites(context)?, request(context, steps)?);
-    let metadata = context.metadata()?;
-    if standing.is_empty() {
-        let changes = undo::plan(&*metadata, &sites, &request).await?;
+    let history = context.history()?;
+    let survey = survey(&*history, &steps).await?;
+    let (mut sites, request) = (sites(context)?, request(context, steps, survey.total)?);
+    if survey.preview.count == 0 {
+        let changes = undo::plan(&*history, &sites, &request).await?;
         return Ok(conclude(words, None, changes));
     }
     let journal = context.run_journal()?;
-    let touched = touched(&request.steps);
-    let touched = touched.iter().map(String::as_str);
+    let touched = survey.touched.iter().map(String::as_str);
     let custody = ownership::check(&journal, &mut sites, touched, ownership).await?;
-    ask::confirm(context, &preview(&standing), question)?;
+    ask::confirm(context, &survey.preview.to_string(), question)?;
     let taken_over = ownership::claim(custody, &mut sites).await;
     let progress = context.progress();
     let run = journal.begin(words.operation, asked).await?;
     let mut changes: Changes =
-        undo::undo(&run, &*metadata, (&sites, &request), (&progress, interrupt)).await?;
+        undo::undo(&run, &*history, (&sites, &request), (&progress, interrupt)).await?;
     changes.taken_over = taken_over;
     run.finish(status(&changes), counts(&changes)).await?;
     Ok(conclude(words, Some(run.id()), changes))
 }
 
-fn request(context: &Context, steps: Vec<Step>) -> Result<UndoRequest, Failure> {
+fn request(context: &Context, steps: Steps, total: u64) -> Result<UndoRequest, Failure> {
     let config = context.config()?;
     Ok(UndoRequest {
         steps,
+        total,
         folders: config.folders.keys().cloned().collect(),
         concurrency: config.global.max_concurrent_deletes,
     })
-}
-
-/// Providers in which bytes are moved or deleted for these steps.
-pub(super) fn touched(steps: &[Step]) -> BTreeSet<String> {
-    let of_bytes = steps
-        .iter()
-        .filter(|step| step.state == StepState::Settled && step.action != Action::Record);
-    of_bytes.map(|step| step.provider.clone()).collect()
 }
 
 /// What a question calls a step.

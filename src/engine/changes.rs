@@ -1,15 +1,18 @@
 //! What commands that change files share: whose a record is, and what became of each item.
 
 use std::collections::HashMap;
+use std::io;
 use std::sync::Arc;
 
 use serde_json::Value;
 
+use super::Interrupt;
 use super::cleanup::{ErrorSummary, ItemError};
 use super::list::owner;
 use super::ownership::TakenOver;
 use crate::metadata::{FileRecord, ProviderRoots};
 use crate::providers::{Key, Provider, ProviderError};
+use crate::spill::Spool;
 
 /// Every configured provider, whatever is active now.
 #[derive(Debug, Default)]
@@ -95,11 +98,12 @@ pub const fn is_uncertain(error: &ProviderError) -> bool {
     )
 }
 
-/// What became of each item.
+/// What became of each item; the items lie out of core.
 #[derive(Debug, Default)]
 pub struct Changes {
-    pub successful: Vec<Value>,
-    pub failed: Vec<ItemError>,
+    successful: Spool,
+    failed: Spool,
+    first_failed: Option<ItemError>,
     pub errors: ErrorSummary,
     /// Providers that were another installation's before.
     pub taken_over: Vec<TakenOver>,
@@ -107,12 +111,14 @@ pub struct Changes {
     pub bytes: u64,
     /// The operator stopped it between two batches.
     pub interrupted: bool,
+    lost: Option<io::Error>,
 }
 
 impl Changes {
-    pub fn succeed(&mut self, item: Value, bytes: u64) {
+    pub fn succeed(&mut self, item: &Value, bytes: u64) {
         self.bytes = self.bytes.saturating_add(bytes);
-        self.successful.push(item);
+        let kept = keep(&mut self.successful, item);
+        self.note(kept);
     }
 
     pub fn fail_all(&mut self, errors: Vec<ItemError>) {
@@ -123,8 +129,50 @@ impl Changes {
 
     pub fn fail(&mut self, error: ItemError) {
         self.errors.add(&error);
-        self.failed.push(error);
+        let kept = keep(&mut self.failed, &error);
+        self.note(kept);
+        self.first_failed.get_or_insert(error);
     }
+
+    /// What is done is done: an item that cannot be kept for the report ends the work, not the item.
+    fn note(&mut self, kept: io::Result<()>) {
+        if let Err(error) = kept {
+            self.lost.get_or_insert(error);
+        }
+    }
+
+    /// Whether no further batch is to be begun: the operator said so, or there is no room for the report.
+    pub fn stops(&mut self, interrupt: &Interrupt) -> bool {
+        self.interrupted |= interrupt.is_requested();
+        self.interrupted || self.lost.is_some()
+    }
+
+    /// Why the report does not name all items, and the work was not brought to its end.
+    #[must_use]
+    pub const fn lost(&self) -> Option<&io::Error> {
+        self.lost.as_ref()
+    }
+
+    /// Items that went through, as JSON.
+    #[must_use]
+    pub const fn successful(&self) -> &Spool {
+        &self.successful
+    }
+
+    /// Items that did not, each an [`ItemError`] as JSON.
+    #[must_use]
+    pub const fn failed(&self) -> &Spool {
+        &self.failed
+    }
+
+    #[must_use]
+    pub const fn first_failed(&self) -> Option<&ItemError> {
+        self.first_failed.as_ref()
+    }
+}
+
+fn keep(list: &mut Spool, item: &impl serde::Serialize) -> io::Result<()> {
+    list.push(&serde_json::to_vec(item)?)
 }
 
 /// Items that are worked on in one transaction.

@@ -15,14 +15,16 @@ use super::objects::{
 };
 use super::{Interrupt, Progress};
 use crate::failpoint::reach;
-use crate::metadata::FileRecord;
 use crate::metadata::journal::{Action, Evidence, Intended, NewStep, RecordChange, Settlement, StepState};
+use crate::metadata::{FileRecord, MetadataStore};
 use crate::providers::{EntryKind, Key, Provider, ProviderError};
+use crate::spill::{Spool, SpoolIter};
 
-/// What to delete, each id once.
+/// What to delete.
 #[derive(Debug)]
-pub struct DeleteRequest {
-    pub records: Vec<FileRecord>,
+pub struct DeleteRequest<'a> {
+    /// Ids of records, each once.
+    pub ids: &'a Spool,
     /// For good, past the trash.
     pub purge: bool,
     /// Objects worked on at once.
@@ -38,14 +40,6 @@ struct Target {
     evidence: Option<Evidence>,
 }
 
-/// What would be done to one file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Planned {
-    Object,
-    /// Its object is gone already: only the record goes.
-    RecordAlone,
-}
-
 /// How acting on one step ended.
 enum Acted {
     Done,
@@ -55,18 +49,62 @@ enum Acted {
     Open(ItemError),
 }
 
+/// Where files are: the providers and the rows.
+type At<'a> = (&'a Sites, &'a dyn MetadataStore);
+
 /// What [`delete`] would do to each record, with nothing written.
-pub async fn plan(sites: &Sites, request: &DeleteRequest) -> Vec<(FileRecord, Result<Planned, ItemError>)> {
-    let looks = stream::iter(request.records.iter().cloned()).map(async |record| {
-        let planned = look(sites, record.clone())
-            .await
-            .map(|target| match target.evidence {
-                Some(_) => Planned::Object,
-                None => Planned::RecordAlone,
-            });
-        (record, planned)
-    });
-    looks.buffered(request.concurrency.max(1)).collect().await
+///
+/// # Errors
+/// Where the database cannot be read.
+pub async fn plan(
+    at: At<'_>,
+    request: &DeleteRequest<'_>,
+    changes: &mut Changes,
+) -> Result<(), JournalError> {
+    let mut ids = request.ids.iter();
+    while let Some(batch) = next(at.1, &mut ids, changes).await? {
+        let looks = stream::iter(batch).map(|record| look(at.0, record));
+        let mut looks = looks.buffered(request.concurrency.max(1));
+        while let Some(looked) = looks.next().await {
+            match looked {
+                Ok(target) => {
+                    let mut item = serde_json::to_value(&target.record).unwrap_or_default();
+                    item["objectMissing"] = target.evidence.is_none().into();
+                    changes.succeed(&item, u64::try_from(target.record.size).unwrap_or(0));
+                }
+                Err(error) => changes.fail(error),
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The next records; those that are gone by now fail. `None` at the end.
+async fn next(
+    store: &dyn MetadataStore,
+    ids: &mut SpoolIter<'_>,
+    changes: &mut Changes,
+) -> Result<Option<Vec<FileRecord>>, JournalError> {
+    let batch: Vec<Vec<u8>> = ids.take(BATCH).collect::<Result<_, _>>()?;
+    if batch.is_empty() {
+        return Ok(None);
+    }
+    let ids: Vec<String> = batch
+        .iter()
+        .map(|id| String::from_utf8_lossy(id).into_owned())
+        .collect();
+    let mut records = Vec::with_capacity(ids.len());
+    for (id, record) in ids.iter().zip(store.get_many(&ids).await?) {
+        match record {
+            Some(record) => records.push(record),
+            None => changes.fail(failed(
+                id,
+                "STORAGE_FILE_NOT_FOUND",
+                "its record was deleted meanwhile; nothing was done",
+            )),
+        }
+    }
+    Ok(Some(records))
 }
 
 /// Deletes batch by batch, until the end or until the operator stops it.
@@ -78,33 +116,32 @@ pub async fn plan(sites: &Sites, request: &DeleteRequest) -> Vec<(FileRecord, Re
 /// Safe in the same way.
 pub async fn delete(
     run: &RunHandle,
-    sites: &Sites,
-    request: &DeleteRequest,
-    (progress, interrupt): (&dyn Progress, &Interrupt),
-) -> Result<Changes, JournalError> {
-    let mut changes = Changes::default();
-    progress.start("Deleting", Some(request.records.len() as u64));
-    for (at, batch) in request.records.chunks(BATCH).enumerate() {
-        if interrupt.is_requested() {
-            changes.interrupted = true;
-            break;
-        }
-        delete_batch(run, sites, (request, batch), &mut changes).await?;
-        progress.advance((at * BATCH + batch.len()) as u64, &run.id());
+    at: At<'_>,
+    request: &DeleteRequest<'_>,
+    (progress, interrupt, changes): (&dyn Progress, &Interrupt, &mut Changes),
+) -> Result<(), JournalError> {
+    progress.start("Deleting", Some(request.ids.len()));
+    let (mut ids, mut done) = (request.ids.iter(), 0);
+    while !changes.stops(interrupt)
+        && let Some(batch) = next(at.1, &mut ids, changes).await?
+    {
+        done += BATCH as u64;
+        delete_batch(run, at.0, (request, batch), changes).await?;
+        progress.advance(done.min(request.ids.len()), &run.id());
     }
     progress.finish();
-    Ok(changes)
+    Ok(())
 }
 
 async fn delete_batch(
     run: &RunHandle,
     sites: &Sites,
-    (request, batch): (&DeleteRequest, &[FileRecord]),
+    (request, batch): (&DeleteRequest<'_>, Vec<FileRecord>),
     changes: &mut Changes,
 ) -> Result<(), JournalError> {
-    let looks = stream::iter(batch.iter().cloned()).map(|record| look(sites, record));
+    let looks = stream::iter(batch).map(|record| look(sites, record));
     let looks: Vec<_> = looks.buffered(request.concurrency.max(1)).collect().await;
-    let mut targets = Vec::with_capacity(batch.len());
+    let mut targets = Vec::with_capacity(looks.len());
     for looked in looks {
         let step = looked.and_then(|target| Ok((step(run.id(), &target, request.purge)?, target)));
         match step {
@@ -307,7 +344,7 @@ async fn settle(
         match acted {
             Acted::Done if settled => {
                 let bytes = target.evidence.as_ref().map_or(0, |evidence| evidence.size);
-                changes.succeed(item(&target.record, &step), bytes);
+                changes.succeed(&item(&target.record, &step), bytes);
             }
             Acted::Done => changes.fail(failed(
                 &target.record.id,

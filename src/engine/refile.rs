@@ -39,13 +39,13 @@ pub async fn plan(sites: &Sites, request: &RefileRequest) -> Changes {
     let mut changes = Changes::default();
     for (record, planned) in look_all(sites, request, &request.records).await {
         match planned {
-            Ok(Planned::Nothing) => changes.succeed(item(record, record, false), 0),
+            Ok(Planned::Nothing) => changes.succeed(&item(record, record, false), 0),
             Ok(Planned::Carry(relocation)) => {
                 let after = FileRecord {
                     updated_at: record.updated_at.clone(),
                     ..relocation.after
                 };
-                changes.succeed(item(record, &after, true), relocation.evidence.size);
+                changes.succeed(&item(record, &after, true), relocation.evidence.size);
             }
             Err(error) => changes.fail(error),
         }
@@ -76,7 +76,7 @@ pub async fn refile(
         let mut relocations = Vec::with_capacity(batch.len());
         for (record, planned) in look_all(sites, request, batch).await {
             match planned {
-                Ok(Planned::Nothing) => changes.succeed(item(record, record, false), 0),
+                Ok(Planned::Nothing) => changes.succeed(&item(record, record, false), 0),
                 Ok(Planned::Carry(relocation)) => relocations.push(*relocation),
                 Err(error) => changes.fail(error),
             }
@@ -85,7 +85,7 @@ pub async fn refile(
         for (carried, moved) in carried.into_iter().zip(&relocations) {
             match carried {
                 Carried::Done => {
-                    changes.succeed(item(&moved.before, &moved.after, true), moved.evidence.size);
+                    changes.succeed(&item(&moved.before, &moved.after, true), moved.evidence.size);
                 }
                 Carried::Kept(error) | Carried::Open(error) => changes.fail(error),
                 Carried::Unbegun => changes.interrupted = true,

@@ -43,14 +43,14 @@ impl UpdateRequest {
 pub async fn plan(sites: &Sites, request: &UpdateRequest) -> Changes {
     let mut changes = Changes::default();
     match sites.of_record(&request.record) {
-        _ if request.is_done() => changes.succeed(item(&request.record, false), 0),
+        _ if request.is_done() => changes.succeed(&item(&request.record, false), 0),
         Ok((provider, key)) => match provider.head(&key).await {
             Ok(_) => {
                 let after = FileRecord {
                     description: request.description.clone(),
                     ..request.record.clone()
                 };
-                changes.succeed(item(&after, true), size(&after));
+                changes.succeed(&item(&after, true), size(&after));
             }
             Err(error) => changes.fail(failed_by(&request.record.id, &error)),
         },
@@ -63,7 +63,7 @@ pub async fn plan(sites: &Sites, request: &UpdateRequest) -> Changes {
 #[must_use]
 pub fn nothing_to_do(request: &UpdateRequest) -> Changes {
     let mut changes = Changes::default();
-    changes.succeed(item(&request.record, false), 0);
+    changes.succeed(&item(&request.record, false), 0);
     changes
 }
 
@@ -106,7 +106,7 @@ pub async fn update(
     };
     reach("update.after-intend");
     match end(run, (&provider, store), (number, &after.id)).await? {
-        Ok(()) => changes.succeed(item(&after, true), size(&after)),
+        Ok(()) => changes.succeed(&item(&after, true), size(&after)),
         Err(error) => changes.fail(error),
     }
     Ok(changes)

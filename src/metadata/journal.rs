@@ -269,7 +269,7 @@ pub struct Settlement {
     pub change: Option<RecordChange>,
 }
 
-/// Which steps to read, ordered by run and number.
+/// Which steps to read, ordered by run and number; or the other way round.
 #[derive(Debug, Clone, Default)]
 pub struct StepQuery {
     pub run_id: Option<String>,
@@ -277,7 +277,9 @@ pub struct StepQuery {
     pub provider: Option<String>,
     pub states: Vec<StepState>,
     pub actions: Vec<Action>,
-    /// Steps after this (run, number), for reading page by page.
+    /// The last first.
+    pub descending: bool,
+    /// Steps after this (run, number) in the order asked for, for reading page by page.
     pub after: Option<(String, u64)>,
     /// 0: all.
     pub limit: u64,

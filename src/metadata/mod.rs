@@ -51,6 +51,9 @@ pub trait MetadataStore: std::fmt::Debug + Send + Sync {
     /// The record with exactly this id.
     async fn get(&self, id: &str) -> Result<Option<FileRecord>>;
 
+    /// The records with exactly these ids, in their order; `None` for each that is not there.
+    async fn get_many(&self, ids: &[String]) -> Result<Vec<Option<FileRecord>>>;
+
     /// Records of a folder whose original name, or failing any whose stored filename, is exactly `name`,
     /// ordered by id.
     async fn find_by_name(&self, folder: &str, name: &str) -> Result<Vec<FileRecord>>;

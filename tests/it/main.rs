@@ -7,6 +7,7 @@
 
 mod common;
 
+mod bounded;
 mod change;
 mod cleanup_apply;
 mod cleanup_fixture;

@@ -56,4 +56,7 @@ pub enum JournalError {
         run.id, run.operation, run.owner.pid, run.owner.host
     )]
     Held { provider: String, run: Box<Run> },
+    /// What is kept out of core could not be read back.
+    #[error("the temporary directory failed: {0}")]
+    Spill(#[from] std::io::Error),
 }

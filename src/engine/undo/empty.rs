@@ -7,7 +7,7 @@ use super::super::changes::{BATCH, Changes, Sites, failed, failed_by};
 use super::super::journal::{JournalError, RunHandle};
 use super::super::objects::purge_all;
 use super::super::{Interrupt, Progress};
-use super::{name_of, settlement, shown, size_alone, size_of};
+use super::{Pages, name_of, settlement, shown, size_alone, size_of};
 use crate::failpoint::reach;
 use crate::metadata::journal::{Action, Intended, NewStep, Step, StepState};
 use crate::providers::{Key, Provider};
@@ -22,18 +22,20 @@ use crate::providers::{Key, Provider};
 pub async fn empty(
     run: &RunHandle,
     sites: &Sites,
-    steps: &[Step],
+    (mut pages, total): (Pages<'_>, u64),
     (progress, interrupt): (&dyn Progress, &Interrupt),
 ) -> Result<Changes, JournalError> {
     let mut changes = Changes::default();
-    progress.start("Emptying the trash", Some(steps.len() as u64));
-    for (at, batch) in steps.chunks(BATCH * 5).enumerate() {
-        if interrupt.is_requested() {
-            changes.interrupted = true;
+    progress.start("Emptying the trash", Some(total));
+    let mut done = 0;
+    while !changes.stops(interrupt) {
+        let batch = pages.next(BATCH * 5).await?;
+        if batch.is_empty() {
             break;
         }
-        empty_batch(run, sites, batch, &mut changes).await?;
-        progress.advance((at * BATCH * 5 + batch.len()) as u64, &run.id());
+        empty_batch(run, sites, &batch, &mut changes).await?;
+        done += batch.len() as u64;
+        progress.advance(done, &run.id());
     }
     progress.finish();
     Ok(changes)
@@ -80,7 +82,7 @@ async fn empty_batch(
             match answer {
                 Ok(()) => {
                     settlements.push(settlement(*number, StepState::Settled, None, None));
-                    changes.succeed(shown(step), size_of(step));
+                    changes.succeed(&shown(step), size_of(step));
                 }
                 // It may still go: the next run asks again.
                 Err(error) => {

@@ -5,6 +5,7 @@
 
 mod empty;
 mod judge;
+mod pages;
 
 use std::collections::HashSet;
 
@@ -20,16 +21,21 @@ use super::sidecar::{self, Absent, SidecarError};
 use super::{Interrupt, Progress};
 use crate::failpoint::reach;
 use crate::metadata::MetadataStore;
-use crate::metadata::journal::{Action, Evidence, Intended, RecordChange, Settlement, Step, StepState};
+use crate::metadata::journal::{
+    Action, Evidence, Intended, JournalReader, RecordChange, Settlement, Step, StepState,
+};
 use crate::providers::Key;
 use judge::{Reversal, judge};
 
 pub use empty::empty;
+pub use pages::{Pages, Steps};
 
 /// What to put back.
 #[derive(Debug)]
 pub struct UndoRequest {
-    pub steps: Vec<Step>,
+    pub steps: Steps,
+    /// How many they are.
+    pub total: u64,
     /// Folders of storage.yml.
     pub folders: HashSet<String>,
     /// Objects worked on at once.
@@ -81,19 +87,25 @@ pub fn size_of(step: &Step) -> u64 {
 /// # Errors
 /// Where the database cannot be read.
 pub async fn plan(
-    store: &dyn MetadataStore,
+    store: &dyn JournalReader,
     sites: &Sites,
     request: &UndoRequest,
 ) -> Result<Changes, JournalError> {
     let mut changes = Changes::default();
-    for step in request.steps.iter().rev() {
-        match judge(store, sites, request, step).await? {
-            Ok(None) => {}
-            Ok(Some(reversal)) => changes.succeed(reversal.shown, reversal.bytes),
-            Err(error) => changes.fail(error),
+    let mut pages = Pages::backward(store, &request.steps);
+    loop {
+        let page = pages.next(BATCH).await?;
+        if page.is_empty() {
+            return Ok(changes);
+        }
+        for step in &page {
+            match judge(store, sites, request, step).await? {
+                Ok(None) => {}
+                Ok(Some(reversal)) => changes.succeed(&reversal.shown, reversal.bytes),
+                Err(error) => changes.fail(error),
+            }
         }
     }
-    Ok(changes)
 }
 
 /// Puts back the steps' objects and rows, the last first.
@@ -105,20 +117,22 @@ pub async fn plan(
 /// Safe in the same way.
 pub async fn undo(
     run: &RunHandle,
-    store: &dyn MetadataStore,
+    store: &dyn JournalReader,
     (sites, request): (&Sites, &UndoRequest),
     (progress, interrupt): (&dyn Progress, &Interrupt),
 ) -> Result<Changes, JournalError> {
     let mut changes = Changes::default();
-    progress.start("Putting back", Some(request.steps.len() as u64));
-    let steps: Vec<&Step> = request.steps.iter().rev().collect();
-    for (at, batch) in steps.chunks(BATCH).enumerate() {
-        if interrupt.is_requested() {
-            changes.interrupted = true;
+    progress.start("Putting back", Some(request.total));
+    let mut pages = Pages::backward(store, &request.steps);
+    let mut done = 0;
+    while !changes.stops(interrupt) {
+        let batch = pages.next(BATCH).await?;
+        if batch.is_empty() {
             break;
         }
+        done += batch.len() as u64;
         let mut reversals = Vec::with_capacity(batch.len());
-        for step in batch {
+        for step in &batch {
             match judge(store, sites, request, step).await? {
                 Ok(None) => {}
                 Ok(Some(reversal)) => reversals.push(reversal),
@@ -131,7 +145,7 @@ pub async fn undo(
         let at_once = (request.concurrency, interrupt);
         move_batch(run, store, (moves, at_once), &mut changes).await?;
         undo_batch(run, store, others, (request.concurrency, &mut changes)).await?;
-        progress.advance((at * BATCH + batch.len()) as u64, &run.id());
+        progress.advance(done, &run.id());
     }
     progress.finish();
     Ok(changes)
@@ -162,7 +176,7 @@ async fn move_batch(
     let carried = carry(run, store, &relocations, at_once).await?;
     for (carried, reversal) in carried.into_iter().zip(reversals) {
         match carried {
-            Carried::Done => changes.succeed(reversal.shown, reversal.bytes),
+            Carried::Done => changes.succeed(&reversal.shown, reversal.bytes),
             Carried::Kept(error) | Carried::Open(error) => changes.fail(error),
             Carried::Unbegun => changes.interrupted = true,
         }
@@ -278,7 +292,7 @@ async fn settle(
     for ((number, reversal), acted) in written.into_iter().zip(acted) {
         let settled = matches!(acted, Acted::Open(_)) || made.next().unwrap_or(false);
         match acted {
-            Acted::Done if settled => changes.succeed(reversal.shown, reversal.bytes),
+            Acted::Done if settled => changes.succeed(&reversal.shown, reversal.bytes),
             Acted::Done => take_back(run, number, &reversal, changes).await?,
             Acted::Kept(error) | Acted::Open(error) => changes.fail(error),
         }

@@ -27,6 +27,9 @@ pub(crate) async fn a_record_comes_back_as_it_was_written(seeded: &Make) {
     };
     assert_eq!(record, expected);
     assert_eq!(made.store.get(&id(3)).await.unwrap(), None);
+    let asked = [id(3), record.id.clone(), record.id.clone()];
+    let many = made.store.get_many(&asked).await.unwrap();
+    assert_eq!(many, [None, Some(record.clone()), Some(record)]);
     assert_eq!(made.store.get("").await.unwrap(), None);
 }
 

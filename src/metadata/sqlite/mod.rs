@@ -160,6 +160,15 @@ impl MetadataStore for SqliteStore {
             .await
     }
 
+    async fn get_many(&self, ids: &[String]) -> Result<Vec<Option<FileRecord>>> {
+        let ids = ids.to_vec();
+        self.ask(move |session| {
+            let get = |id: &String| queries::get(session.connection(), id);
+            ids.iter().map(get).collect()
+        })
+        .await
+    }
+
     async fn find_by_name(&self, folder: &str, name: &str) -> Result<Vec<FileRecord>> {
         let (folder, name) = (folder.to_owned(), name.to_owned());
         self.ask(move |session| queries::find_by_name(session.connection(), &folder, &name))

@@ -244,6 +244,14 @@ pub(crate) async fn steps_are_found_by_what_is_asked_and_read_page_by_page(seede
         .await,
         ["a", "b", "c"]
     );
+    let mut backwards = StepQuery {
+        descending: true,
+        limit: 2,
+        ..all()
+    };
+    assert_eq!(find(backwards.clone()).await, ["c", "b"]);
+    backwards.after = Some(("r2".to_owned(), 2));
+    assert_eq!(find(backwards).await, ["a", "d"]);
     let file_id = Some(id(3));
     assert_eq!(find(StepQuery { file_id, ..all() }).await, ["c"]);
     let provider = Some("s3".to_owned());

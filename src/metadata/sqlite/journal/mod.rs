@@ -297,6 +297,10 @@ impl MetadataStore for SqliteJournal {
         self.store.get(id).await
     }
 
+    async fn get_many(&self, ids: &[String]) -> Result<Vec<Option<FileRecord>>> {
+        self.store.get_many(ids).await
+    }
+
     async fn find_by_name(&self, folder: &str, name: &str) -> Result<Vec<FileRecord>> {
         self.store.find_by_name(folder, name).await
     }

@@ -246,6 +246,11 @@ pub(super) fn tally(connection: &Connection, run_ids: &[String]) -> Answer<Vec<(
 }
 
 fn statement(query: &StepQuery) -> Answer<(String, Vec<Value>)> {
+    let (beyond, order) = if query.descending {
+        ("<", "DESC")
+    } else {
+        (">", "ASC")
+    };
     let mut values: Vec<Value> = Vec::new();
     let mut conditions = vec!["TRUE".to_owned()];
     let equal = [
@@ -263,7 +268,7 @@ fn statement(query: &StepQuery) -> Answer<(String, Vec<Value>)> {
         values.push(run.clone().into());
         values.push(signed(*number)?.into());
         let last = values.len();
-        conditions.push(format!("(run_id, number) > (?{}, ?{last})", last - 1));
+        conditions.push(format!("(run_id, number) {beyond} (?{}, ?{last})", last - 1));
     }
     // Words of this program's own, written out so that the partial index on the state can serve them.
     let states: Vec<String> = query.states.iter().map(word).collect::<Answer<_>>()?;
@@ -280,7 +285,7 @@ fn statement(query: &StepQuery) -> Answer<(String, Vec<Value>)> {
         limit => format!("LIMIT {limit}"),
     };
     let sql = format!(
-        "SELECT * FROM main.civic_storage_steps WHERE {} ORDER BY run_id, number {limit}",
+        "SELECT * FROM main.civic_storage_steps WHERE {} ORDER BY run_id {order}, number {order} {limit}",
         conditions.join(" AND ")
     );
     Ok((sql, values))

@@ -1,0 +1,100 @@
+//! Deleting and putting back take the same memory however many files there are.
+
+use std::fs;
+use std::process::Stdio;
+
+use crate::common::TestEnv;
+
+/// Bytes by which a run of many may be larger than one of few: less than it would take to hold a record and its answer
+/// for each file more. Fewer files than these would not have filled the caches of the database.
+const SLACK: u64 = 10 << 20;
+
+/// Memory of the process's own when it comes to the point, after which it goes on to its end.
+fn held(env: &TestEnv, point: &str, args: &[&str]) -> u64 {
+    let mut child = env
+        .process()
+        .args(args)
+        .env("CIVIC_FAILPOINT_STOP", point)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let proc = |what: &str| fs::read_to_string(format!("/proc/{}/{what}", child.id())).unwrap();
+    loop {
+        let stat = proc("stat");
+        let state = stat.rsplit(") ").next().unwrap();
+        assert!(!state.starts_with('Z'), "it ended before {point}");
+        if state.starts_with('T') {
+            break;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    let status = proc("status");
+    let line = status.lines().find(|line| line.starts_with("RssAnon:")).unwrap();
+    let kilobytes: u64 = line.split_whitespace().nth(1).unwrap().parse().unwrap();
+    let pid = rustix::process::Pid::from_child(&child);
+    rustix::process::kill_process(pid, rustix::process::Signal::CONT).unwrap();
+    child.wait().unwrap();
+    kilobytes << 10
+}
+
+/// What deleting so many records takes, and putting them back, at the last batch of each.
+fn both(count: u32) -> (u64, u64) {
+    let env = TestEnv::fixture();
+    env.add_records(count);
+    let list = env.tmp().join("list");
+    let ids: Vec<String> = (1..=count)
+        .map(|n| format!("00000000-0000-4000-8000-{n:012}"))
+        .collect();
+    fs::write(&list, ids.join("\n")).unwrap();
+    let batches = count / 100;
+    let list = list.to_str().unwrap();
+    let delete = ["storage:delete", "--from-list", list, "--yes", "--json"];
+    let deleting = held(&env, &format!("delete.after-settle:{batches}"), &delete);
+    let left: u32 = env
+        .sql()
+        .query_row(
+            "SELECT count(*) FROM storage_files WHERE original_name LIKE 'added %'",
+            [],
+            |row| row.get(0),
+        )
+        .unwrap();
+    assert_eq!(left, 0);
+    let run: String = env
+        .sql()
+        .query_row(
+            "SELECT id FROM civic_storage_runs WHERE operation = 'storage:delete'",
+            [],
+            |row| row.get(0),
+        )
+        .unwrap();
+    let undo = ["storage:undo", &run, "--yes", "--json"];
+    let putting_back = held(&env, &format!("undo.after-settle:{batches}"), &undo);
+    let back: u32 = env
+        .sql()
+        .query_row(
+            "SELECT count(*) FROM storage_files WHERE original_name LIKE 'added %'",
+            [],
+            |row| row.get(0),
+        )
+        .unwrap();
+    assert_eq!(back, count);
+    (deleting, putting_back)
+}
+
+#[test]
+fn ten_thousand_deletions_take_the_memory_of_four_thousand() {
+    let (few, many) = (both(4_000), both(10_000));
+    assert!(
+        many.0 < few.0 + SLACK,
+        "deleting: {} bytes after {}",
+        many.0,
+        few.0
+    );
+    assert!(
+        many.1 < few.1 + SLACK,
+        "putting back: {} bytes after {}",
+        many.1,
+        few.1
+    );
+}
