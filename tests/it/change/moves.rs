@@ -594,6 +594,64 @@ fn a_file_without_a_sidecar_gets_none() {
     );
 }
 
+/// Stored names that CivicPress never gives, but somebody may have; 250 bytes leave no room for a sidecar's.
+fn odd_names() -> Vec<String> {
+    let long = "n".repeat(213) + "_" + &uuid(1);
+    let names = [
+        "x#123.txt",
+        "100%25 é~ (1).txt",
+        "-rf",
+        ".hidden",
+        "a;b'c\"d",
+        "e\u{301}\u{202e}🏛️",
+    ];
+    [long].into_iter().chain(names.map(str::to_owned)).collect()
+}
+
+#[test]
+fn odd_stored_names_and_empty_files_move_there_and_back() {
+    let town = Deployment::new();
+    let names = odd_names();
+    for (n, name) in (1..).zip(&names) {
+        let at = format!("permits/{name}");
+        town.file(&at, usize::from(n != 2), days(30));
+        town.local_record(n, &at);
+        if n > 1 {
+            fs::write(town.storage().join(at + ".meta.json"), "{}").unwrap();
+        }
+    }
+    let count = u32::try_from(names.len()).unwrap();
+    let ids: Vec<String> = (1..=count).map(uuid).collect();
+    let before = rows(town.db());
+    for point in [None, Some("move.after-copies"), Some("move.after-switch")] {
+        if let Some(point) = point {
+            killed(&town, point, &moving("public", &ids));
+        }
+        let run = refile(&town, "public", &ids);
+        assert_eq!(run.code, 0, "{point:?}: {run:?}");
+        let found = files(&town.storage());
+        assert_eq!(found.len(), 2 * names.len() - 1, "{point:?}: {:?}", found.keys());
+        assert!(
+            names
+                .iter()
+                .all(|name| found.contains_key(&format!("public/{name}"))),
+            "{point:?}: {:?}",
+            found.keys()
+        );
+        (2..=count).for_each(|n| assert_agrees(&town, n));
+        assert_eq!(refile(&town, "permits", &ids).code, 0);
+        assert_eq!(unsettled(&town), 0);
+    }
+    let same = |rows: Vec<Vec<rusqlite::types::Value>>| -> Vec<_> {
+        rows.into_iter().map(|row| row[..11].to_vec()).collect()
+    };
+    assert_eq!(
+        same(rows(town.db())),
+        same(before),
+        "all but the time of the change"
+    );
+}
+
 #[test]
 fn a_folder_that_cannot_be_written_to_keeps_everything_as_it_is() {
     let town = town(1);
