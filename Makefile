@@ -21,7 +21,7 @@ lint: need target/tools/installed  ## format, clippy, arrows between rooms, lice
 	tests/arrows.sh
 	$(TOOLS)/cargo-deny --log-level error --locked check bans licenses sources
 
-bench: need target/tools/installed target/bench-tools/installed  ## ratios to peers; COUNT and LOCAL_COUNT set the size
+bench: need target/tools/installed target/bench-tools/installed  ## ratios to peers; benches/scale/run tells how to set the sizes
 	cargo build --release --locked
 	tests/servers/run benches/scale/run
 

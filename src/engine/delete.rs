@@ -1,11 +1,16 @@
 //! Deletion of files: in one transaction the record leaves its table and the step is written down, then the object
 //! goes to the trash (or for good), then the step is settled. What a crash leaves, the next run finishes.
 //!
-//! A record whose provider cannot be asked is kept. One whose object is gone already goes alone.
+//! A record whose provider cannot be asked is kept. One whose object is gone already goes alone. A few batches are under
+//! way at once, so that the journal writes while the provider works.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
+use futures::stream::FuturesOrdered;
 use futures::{StreamExt, stream};
+use serde_json::Value;
+use tokio::sync::Semaphore;
 
 use super::changes::{BATCH, Changes, Sites, failed, failed_by, is_uncertain};
 use super::cleanup::ItemError;
@@ -20,6 +25,11 @@ use crate::metadata::{FileRecord, MetadataStore};
 use crate::providers::{EntryKind, Key, Provider, ProviderError};
 use crate::spill::{Spool, SpoolIter};
 
+/// Batches under way at once.
+const AHEAD: usize = 3;
+/// Files of a batch that goes for good: with their sidecars, as many as one bulk request takes.
+const PURGED: usize = 500;
+
 /// What to delete.
 #[derive(Debug)]
 pub struct DeleteRequest<'a> {
@@ -31,13 +41,41 @@ pub struct DeleteRequest<'a> {
     pub concurrency: usize,
 }
 
-/// A record whose object was seen, or seen to be missing.
+/// A record with its object.
 #[derive(Debug)]
 struct Target {
     record: FileRecord,
     provider: Arc<Provider>,
     key: Key,
+    /// What was seen, or what the record says where nothing was looked at; `None` where the object is missing.
     evidence: Option<Evidence>,
+    looked: bool,
+}
+
+/// What the batches of one deletion share.
+struct Lane<'a> {
+    run: &'a RunHandle,
+    sites: &'a Sites,
+    purge: bool,
+    permits: Semaphore,
+}
+
+/// How a batch ended.
+#[derive(Default)]
+struct Ended {
+    /// Each with its bytes.
+    successful: Vec<(Value, u64)>,
+    failed: Vec<ItemError>,
+    records: u64,
+}
+
+impl Ended {
+    fn tell(self, changes: &mut Changes) {
+        for (item, bytes) in self.successful {
+            changes.succeed(&item, bytes);
+        }
+        changes.fail_all(self.failed);
+    }
 }
 
 /// How acting on one step ended.
@@ -62,7 +100,7 @@ pub async fn plan(
     changes: &mut Changes,
 ) -> Result<(), JournalError> {
     let mut ids = request.ids.iter();
-    while let Some(batch) = next(at.1, &mut ids, changes).await? {
+    while let Some(batch) = next((at.1, BATCH), &mut ids, changes).await? {
         let looks = stream::iter(batch).map(|record| look(at.0, record));
         let mut looks = looks.buffered(request.concurrency.max(1));
         while let Some(looked) = looks.next().await {
@@ -81,11 +119,11 @@ pub async fn plan(
 
 /// The next records; those that are gone by now fail. `None` at the end.
 async fn next(
-    store: &dyn MetadataStore,
+    (store, size): (&dyn MetadataStore, usize),
     ids: &mut SpoolIter<'_>,
     changes: &mut Changes,
 ) -> Result<Option<Vec<FileRecord>>, JournalError> {
-    let batch: Vec<Vec<u8>> = ids.take(BATCH).collect::<Result<_, _>>()?;
+    let batch: Vec<Vec<u8>> = ids.take(size).collect::<Result<_, _>>()?;
     if batch.is_empty() {
         return Ok(None);
     }
@@ -121,53 +159,113 @@ pub async fn delete(
     (progress, interrupt, changes): (&dyn Progress, &Interrupt, &mut Changes),
 ) -> Result<(), JournalError> {
     progress.start("Deleting", Some(request.ids.len()));
-    let (mut ids, mut done) = (request.ids.iter(), 0);
-    while !changes.stops(interrupt)
-        && let Some(batch) = next(at.1, &mut ids, changes).await?
-    {
-        done += BATCH as u64;
-        delete_batch(run, at.0, (request, batch), changes).await?;
-        progress.advance(done.min(request.ids.len()), &run.id());
+    let lane = Lane {
+        run,
+        sites: at.0,
+        purge: request.purge,
+        permits: Semaphore::new(request.concurrency.max(1)),
+    };
+    let size = if request.purge { PURGED } else { BATCH };
+    let (mut ids, mut done, mut failure) = (request.ids.iter(), 0, None);
+    let (mut under_way, mut more) = (FuturesOrdered::new(), true);
+    loop {
+        while more && under_way.len() < AHEAD {
+            if failure.is_some() || changes.stops(interrupt) {
+                more = false;
+                break;
+            }
+            match next((at.1, size), &mut ids, changes).await {
+                Ok(Some(batch)) => under_way.push_back(delete_batch(&lane, batch)),
+                Ok(None) => more = false,
+                Err(error) => failure = failure.or(Some(error)),
+            }
+        }
+        match under_way.next().await {
+            None => break,
+            Some(Ok(ended)) => {
+                done += ended.records;
+                ended.tell(changes);
+                progress.advance(done, &run.id());
+            }
+            // What else is under way comes to its end.
+            Some(Err(error)) => failure = failure.or(Some(error)),
+        }
     }
     progress.finish();
-    Ok(())
+    failure.map_or(Ok(()), Err)
 }
 
-async fn delete_batch(
-    run: &RunHandle,
-    sites: &Sites,
-    (request, batch): (&DeleteRequest<'_>, Vec<FileRecord>),
-    changes: &mut Changes,
-) -> Result<(), JournalError> {
-    let looks = stream::iter(batch).map(|record| look(sites, record));
-    let looks: Vec<_> = looks.buffered(request.concurrency.max(1)).collect().await;
-    let mut targets = Vec::with_capacity(looks.len());
-    for looked in looks {
-        let step = looked.and_then(|target| Ok((step(run.id(), &target, request.purge)?, target)));
+async fn delete_batch(lane: &Lane<'_>, batch: Vec<FileRecord>) -> Result<Ended, JournalError> {
+    let mut ended = Ended {
+        records: batch.len() as u64,
+        ..Ended::default()
+    };
+    let mut targets = Vec::with_capacity(batch.len());
+    for looked in look_all(lane, &batch).await {
+        let step = looked.and_then(|target| Ok((step(lane.run.id(), &target, lane.purge)?, target)));
         match step {
             Ok(pair) => targets.push(pair),
-            Err(error) => changes.fail(error),
+            Err(error) => ended.failed.push(error),
         }
     }
     let steps = targets.iter().map(|(step, _)| step.clone()).collect();
-    let intended = run.intend(steps).await?;
+    let intended = lane.run.intend(steps).await?;
     reach("delete.after-intend");
     let mut written = Vec::with_capacity(targets.len());
     for (answer, pair) in intended.into_iter().zip(targets) {
         match answer {
             Intended::Written(number) => written.push((number, pair.0, pair.1)),
-            Intended::Conflict => changes.fail(failed(
+            Intended::Conflict => ended.failed.push(failed(
                 &pair.1.record.id,
                 "STORAGE_ERROR",
                 "its record was changed or deleted meanwhile; nothing was done",
             )),
         }
     }
-    let acted = act_all(&written, request.concurrency).await;
+    let acted = act_all(lane, &written).await;
     reach("delete.after-act");
-    settle(run, written, acted, changes).await?;
+    settle(lane.run, written, acted, &mut ended).await?;
     reach("delete.after-settle");
-    Ok(())
+    Ok(ended)
+}
+
+/// What is to go for good in bulk is not looked at one by one: its record alone decides. One look at each provider says
+/// whether it answers; where it does not, its records are kept.
+async fn look_all(lane: &Lane<'_>, batch: &[FileRecord]) -> Vec<Result<Target, ItemError>> {
+    let mut answers = HashMap::new();
+    for target in batch.iter().filter_map(|record| unseen(lane, record)) {
+        if !answers.contains_key(&target.provider.name) {
+            let answer = target.provider.head(&target.key).await;
+            answers.insert(target.provider.name.clone(), answer.err());
+        }
+    }
+    let looks = stream::iter(batch).map(async |record| match unseen(lane, record) {
+        None => {
+            let _permit = lane.permits.acquire().await;
+            look(lane.sites, record.clone()).await
+        }
+        Some(target) => match answers.get(&target.provider.name) {
+            Some(Some(error)) => Err(failed_by(&record.id, error)),
+            _ => Ok(target),
+        },
+    });
+    looks.buffered(batch.len().max(1)).collect().await
+}
+
+/// The record's object as the record tells it, where the provider deletes in bulk.
+fn unseen(lane: &Lane<'_>, record: &FileRecord) -> Option<Target> {
+    let (provider, key) = lane.sites.of_record(record).ok()?;
+    let size = u64::try_from(record.size).ok()?;
+    (lane.purge && provider.type_name != "local").then(|| Target {
+        record: record.clone(),
+        provider,
+        key,
+        evidence: Some(Evidence {
+            size,
+            ..Evidence::default()
+        }),
+        looked: false,
+    })
 }
 
 async fn look(sites: &Sites, record: FileRecord) -> Result<Target, ItemError> {
@@ -188,6 +286,7 @@ async fn look(sites: &Sites, record: FileRecord) -> Result<Target, ItemError> {
         provider,
         key,
         evidence: found.as_ref().map(evidence_of),
+        looked: true,
     })
 }
 
@@ -221,15 +320,18 @@ fn step(run_id: &str, target: &Target, for_good: bool) -> Result<NewStep, ItemEr
 type Written = (u64, NewStep, Target);
 
 /// Purges go in bulk by provider, everything else one by one.
-async fn act_all(written: &[Written], concurrency: usize) -> Vec<Acted> {
+async fn act_all(lane: &Lane<'_>, written: &[Written]) -> Vec<Acted> {
     if written
         .iter()
         .any(|(_, step, target)| step.action == Action::Purge && target.provider.type_name != "local")
     {
         return purge_in_bulk(written).await;
     }
-    let acts = stream::iter(written).map(act);
-    acts.buffered(concurrency.max(1)).collect().await
+    let acts = stream::iter(written).map(async |written| {
+        let _permit = lane.permits.acquire().await;
+        act(written).await
+    });
+    acts.buffered(written.len().max(1)).collect().await
 }
 
 async fn act((_, step, target): &Written) -> Acted {
@@ -286,7 +388,7 @@ async fn after_error(target: &Target, error: &ProviderError) -> Acted {
     ))
 }
 
-/// Objects that were looked at just now, each answered for by itself.
+/// Each object is answered for by itself.
 async fn purge_in_bulk(written: &[Written]) -> Vec<Acted> {
     let mut acted: Vec<Acted> = written.iter().map(|_| Acted::Done).collect();
     let mut providers: Vec<&Arc<Provider>> = Vec::new();
@@ -318,7 +420,7 @@ async fn settle(
     run: &RunHandle,
     written: Vec<Written>,
     acted: Vec<Acted>,
-    changes: &mut Changes,
+    ended: &mut Ended,
 ) -> Result<(), JournalError> {
     let settlement = |((number, _, target), acted): (&Written, &Acted)| match acted {
         Acted::Done => Some(Settlement {
@@ -344,24 +446,24 @@ async fn settle(
         match acted {
             Acted::Done if settled => {
                 let bytes = target.evidence.as_ref().map_or(0, |evidence| evidence.size);
-                changes.succeed(&item(&target.record, &step), bytes);
+                ended.successful.push((item(&target, &step), bytes));
             }
-            Acted::Done => changes.fail(failed(
+            Acted::Done => ended.failed.push(failed(
                 &target.record.id,
                 "STORAGE_ERROR",
                 "another run took this over and finished it",
             )),
-            Acted::Kept(error) | Acted::Open(error) => changes.fail(error),
+            Acted::Kept(error) | Acted::Open(error) => ended.failed.push(error),
         }
     }
     Ok(())
 }
 
-/// The record, and where it is now.
-fn item(record: &FileRecord, step: &NewStep) -> serde_json::Value {
-    let mut item = serde_json::to_value(record).unwrap_or_default();
+/// The record, and where it is now. Whether an object that went for good in bulk was there is not known.
+fn item(target: &Target, step: &NewStep) -> Value {
+    let mut item = serde_json::to_value(&target.record).unwrap_or_default();
     item["provider"] = step.provider.as_str().into();
     item["trashKey"] = step.to_key.as_deref().into();
-    item["objectMissing"] = (step.action == Action::Record).into();
+    item["objectMissing"] = target.looked.then_some(step.action == Action::Record).into();
     item
 }
