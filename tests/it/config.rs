@@ -338,7 +338,10 @@ fn the_new_table_is_the_one_that_civicpress_makes() {
     let columns = |env: &TestEnv| -> Vec<String> {
         let database = rusqlite::Connection::open(env.database()).unwrap();
         let mut statement = database
-            .prepare("SELECT sql FROM sqlite_schema WHERE tbl_name = 'storage_files'")
+            .prepare(
+                "SELECT sql FROM sqlite_schema
+                  WHERE tbl_name = 'storage_files' AND name NOT LIKE 'civic!_storage!_%' ESCAPE '!'",
+            )
             .unwrap();
         let rows = statement
             .query_map([], |row| row.get::<_, Option<String>>(0))
