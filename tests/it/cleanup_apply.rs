@@ -705,3 +705,15 @@ fn killed_at_random_again_and_again_nothing_is_lost_and_one_run_ends_it() {
     });
     assert_eq!(lost.count(), 0, "every orphan is in the trash");
 }
+
+#[test]
+fn rule_3_a_run_that_cannot_see_the_other_provider_removes_no_record() {
+    let deployment = drifted();
+    let local = format!(
+        "  local: {{ type: local, path: {} }}\n",
+        deployment.storage().display()
+    );
+    let nobody_listens = "http://127.0.0.1:1";
+    deployment.providers(&(local + &Deployment::s3(nobody_listens, BUCKET, "")));
+    refused(&deployment, "limited-view", &["--provider", "local"], true);
+}

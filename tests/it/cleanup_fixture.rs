@@ -296,4 +296,107 @@ mod needs_server {
             assert_cleaned(&twin(&bucket));
         }
     }
+
+    type Row = Vec<rusqlite::types::Value>;
+
+    fn rows(env: &TestEnv) -> Vec<Row> {
+        let db = env.sql();
+        let mut all = db.prepare("SELECT * FROM storage_files ORDER BY id").unwrap();
+        let columns = all.column_count();
+        let rows = all
+            .query_map([], |row| {
+                (0..columns)
+                    .map(|column| row.get(column))
+                    .collect::<Result<Row, _>>()
+            })
+            .unwrap();
+        rows.map(Result::unwrap).collect()
+    }
+
+    fn cleanups(env: &TestEnv) -> Vec<String> {
+        let db = env.sql();
+        let mut all = db
+            .prepare("SELECT id FROM civic_storage_runs WHERE operation = 'storage:cleanup'")
+            .unwrap();
+        let ids = all.query_map([], |row| row.get(0)).unwrap();
+        ids.map(Result::unwrap).collect()
+    }
+
+    /// Applies a cleanup, lets `between` act, and takes the cleanup back; how the undo ended.
+    fn applied_and_undone(env: &TestEnv, known: &[String], between: impl FnOnce()) -> Option<i32> {
+        let apply = ["storage:cleanup", "--apply", "--yes", "--json", "--min-age", "0"];
+        assert_eq!(env.civic(apply).output().unwrap().status.code(), Some(0));
+        let run = cleanups(env)
+            .into_iter()
+            .find(|run| !known.contains(run))
+            .unwrap();
+        between();
+        let undo = ["storage:undo", &run, "--yes", "--json"];
+        env.civic(undo).output().unwrap().status.code()
+    }
+
+    fn undo_brings_back_the_twin(bucket: &impl Remote) {
+        let env = twin(bucket);
+        let names: Vec<String> = files(&TestEnv::fixture())
+            .into_iter()
+            .map(|(key, _)| format!("town/{key}"))
+            .collect();
+        let state = || {
+            let bytes: Vec<_> = names.iter().map(|key| bucket.get(key)).collect();
+            (rows(&env), bytes)
+        };
+        let before = state();
+        let code = applied_and_undone(&env, &[], || assert_ne!(before, state(), "nothing went"));
+        assert_eq!(code, Some(0));
+        assert_eq!(before, state(), "rows and bytes are back");
+
+        let orphan = format!("town/{ORPHANED_OBJECT}");
+        let [edited, ..] = ORPHANED_RECORDS;
+        env.sql()
+            .execute(
+                "CREATE TABLE kept AS SELECT * FROM storage_files WHERE id = ?1",
+                [edited],
+            )
+            .unwrap();
+        let known = cleanups(&env);
+        let code = applied_and_undone(&env, &known, || {
+            let edit = "UPDATE kept SET original_name = 'edited in between'; \
+                        INSERT INTO storage_files SELECT * FROM kept";
+            env.sql().execute_batch(edit).unwrap();
+            bucket.put(&orphan, b"edited in between");
+        });
+        assert_ne!(code, Some(0), "what stays as it is must be told");
+        assert_eq!(bucket.get(&orphan).unwrap(), b"edited in between");
+        let name: String = env
+            .sql()
+            .query_row(
+                "SELECT original_name FROM storage_files WHERE id = ?1",
+                [edited],
+                |row| row.get(0),
+            )
+            .unwrap();
+        assert_eq!(name, "edited in between");
+        assert_eq!(rows(&env).len(), before.0.len(), "the others are back");
+    }
+
+    #[test]
+    fn on_seaweedfs_undo_brings_back_rows_and_bytes_but_no_edit() {
+        if let Some(bucket) = TestEnv::seaweed() {
+            undo_brings_back_the_twin(&bucket);
+        }
+    }
+
+    #[test]
+    fn on_rclone_undo_brings_back_rows_and_bytes_but_no_edit() {
+        if let Some(bucket) = TestEnv::rclone() {
+            undo_brings_back_the_twin(&bucket);
+        }
+    }
+
+    #[test]
+    fn on_gcs_undo_brings_back_rows_and_bytes_but_no_edit() {
+        if let Some(bucket) = TestEnv::gcs() {
+            undo_brings_back_the_twin(&bucket);
+        }
+    }
 }

@@ -14,6 +14,7 @@ mod cleanup_fixture;
 mod cleanup_limited;
 mod cleanup_odd;
 mod cleanup_rules;
+mod complaints;
 mod config;
 mod crowd;
 mod delete;
