@@ -11,7 +11,7 @@ demo: need       ## shows what civic does, on a copy of a real deployment
 	cargo build --quiet --locked
 	tests/demo.sh
 
-test: lint       ## every check and every test, with the servers they need
+test: target/azurite/installed lint  ## every check and every test, with the servers they need
 	tests/servers/run $(TOOLS)/cargo-nextest nextest run --locked --profile full
 
 lint: need target/tools/installed  ## format, clippy, arrows between rooms, licenses
@@ -21,11 +21,11 @@ lint: need target/tools/installed  ## format, clippy, arrows between rooms, lice
 	tests/arrows.sh
 	$(TOOLS)/cargo-deny --log-level error --locked check bans licenses sources
 
-bench: need target/tools/installed target/bench-tools/installed  ## ratios to peers; benches/scale/run tells how to set the sizes
+bench: need target/tools/installed target/azurite/installed target/bench-tools/installed  ## ratios to peers; benches/scale/run tells how to set the sizes
 	cargo build --release --locked
 	tests/servers/run benches/scale/run
 
-coverage: need target/tools/installed  ## line coverage into target/coverage
+coverage: need target/tools/installed target/azurite/installed  ## line coverage into target/coverage
 	@cargo llvm-cov --version >/dev/null 2>&1 || { echo "cargo llvm-cov is missing: cargo install cargo-llvm-cov"; exit 1; }
 	PATH="$(CURDIR)/$(TOOLS):$$PATH" tests/servers/run cargo llvm-cov nextest --locked --profile full --html --output-dir target/coverage
 
@@ -33,13 +33,20 @@ completions: need  ## writes completions/ and man/ anew from the program
 	cargo build --quiet --locked
 	tests/regenerate.sh
 
-tools: need target/tools/installed  ## installs what the tests need into target/tools
+tools: need target/tools/installed target/azurite/installed  ## installs what the tests need into target/
 	@ls $(TOOLS)
 
 target/tools/installed: tests/tools.txt
 target/bench-tools/installed: benches/scale/tools.txt
 target/%/installed:
 	tests/install-tools.sh $< $(@D)
+	@touch $@
+
+target/azurite/installed: tests/azurite.txt
+	@command -v node >/dev/null || { echo "node is missing, which Azurite runs on; on Debian: apt-get install nodejs npm"; exit 1; }
+	@command -v npm >/dev/null || { echo "npm is missing; on Debian: apt-get install npm"; exit 1; }
+	rm -rf $(@D) && mkdir -p $(@D)
+	npm install --prefix $(@D) --no-audit --no-fund --no-save --ignore-scripts --loglevel=error $$(cat $<)
 	@touch $@
 
 need:

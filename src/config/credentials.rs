@@ -10,6 +10,7 @@ use std::path::Path;
 use secrecy::SecretString;
 
 use super::build::Context;
+use super::connection::ConnectionString;
 use super::env::{self, scoped};
 use super::locate::absolute;
 use super::model::S3Credentials;
@@ -154,11 +155,17 @@ pub fn azure(
         .get(env::AZURE_ACCOUNT_NAME)
         .is_none_or(|name| name == account);
     let general_key = Some(env::AZURE_ACCOUNT_KEY.to_owned()).filter(|_| draft.alone || whose);
+    let elsewhere = context
+        .env
+        .get(env::AZURE_CONNECTION_STRING)
+        .and_then(|text| ConnectionString::parse(text).ok())
+        .is_some_and(|string| !account.is_empty() && string.account_name != account);
+    let general_string = Some(env::AZURE_CONNECTION_STRING.to_owned()).filter(|_| draft.alone || !elsewhere);
     let candidates = [
         ("connection_string", Some(own("CONNECTION_STRING"))),
         ("account_key", Some(own("ACCOUNT_KEY"))),
         ("sas_token", Some(own("SAS_TOKEN"))),
-        ("connection_string", Some(env::AZURE_CONNECTION_STRING.to_owned())),
+        ("connection_string", general_string),
         ("account_key", general_key),
     ];
     let mut secrets = AzureSecrets::default();
@@ -167,7 +174,7 @@ pub fn azure(
         .find_map(|(key, name)| name.and_then(|name| Some((key, context.env.get(&name)?.to_owned(), name))));
     if let Some((key, value, name)) = set {
         note(draft, &[(key, &name)], context);
-        secrets.put(key, value);
+        secrets.put(key, value, draft, context);
         return secrets;
     }
     for (key, value, file) in [
@@ -180,31 +187,29 @@ pub fn azure(
         ("sas_token", raw.sas_token, raw.sas_token_file),
     ] {
         if let Some(value) = secret((key, value, file), draft, context) {
-            secrets.put(key, value);
+            secrets.put(key, value, draft, context);
         }
     }
     secrets
 }
 
 impl AzureSecrets {
-    fn put(&mut self, key: &str, value: String) {
+    fn put(&mut self, key: &str, value: String, draft: &Draft<'_>, context: &mut Context<'_, '_>) {
         match key {
             "connection_string" => {
-                self.account_name = connection_account(&value);
+                match ConnectionString::parse(&value) {
+                    Ok(string) => self.account_name = Some(string.account_name),
+                    Err(reason) => {
+                        let at = draft.at.key("credentials").key(key);
+                        problem(&at, reason.to_owned(), draft, context);
+                    }
+                }
                 self.connection_string = Some(SecretString::from(value));
             }
             "account_key" => self.account_key = Some(SecretString::from(value)),
             _ => self.sas_token = Some(SecretString::from(value)),
         }
     }
-}
-
-/// The account that a connection string names.
-fn connection_account(text: &str) -> Option<String> {
-    text.split(';')
-        .filter_map(|part| part.split_once('='))
-        .find(|(key, _)| key.trim().eq_ignore_ascii_case("AccountName"))
-        .map(|(_, name)| name.trim().to_owned())
 }
 
 pub fn gcs(raw: raw::Credentials, draft: &Draft<'_>, context: &mut Context<'_, '_>) -> Option<SecretString> {

@@ -6,6 +6,7 @@
 mod arrange;
 mod build;
 mod check;
+mod connection;
 mod credentials;
 mod defaults;
 mod edit;
@@ -34,6 +35,7 @@ use std::path::{Path, PathBuf};
 
 pub use build::folder_name;
 pub use check::{access_name, root_text};
+pub use connection::{AzureKey, ConnectionString};
 pub use edit::{Edit, WriteError};
 pub use env::HOST;
 pub use error::{ConfigError, Problem, Warning};

@@ -24,6 +24,8 @@ const GCS_CLASSES: [&str; 7] = [
     "REGIONAL",
     "DURABLE_REDUCED_AVAILABILITY",
 ];
+/// Azure's tiers that can be read at once.
+const TIERS: [&str; 3] = ["Hot", "Cool", "Cold"];
 
 /// One provider of the file, on its way to the model.
 #[derive(Debug)]
@@ -378,6 +380,11 @@ fn azure(raw: raw::Provider, draft: &Draft<'_>, context: &mut Context<'_, '_>) -
     let secrets = credentials::azure(raw.credentials.unwrap_or_default(), &account_name, draft, context);
     let account_name = match secrets.account_name {
         Some(name) if account_name.is_empty() => name,
+        Some(name) if name != account_name && draft.enabled => {
+            let message = format!("is {account_name}, and the connection string is for {name}");
+            context.report.error(&draft.at.key("account_name"), message);
+            account_name
+        }
         _ => account_name,
     };
     required(
@@ -394,8 +401,28 @@ fn azure(raw: raw::Provider, draft: &Draft<'_>, context: &mut Context<'_, '_>) -
         account_key: secrets.account_key,
         sas_token: secrets.sas_token,
         endpoint: endpoint(raw.endpoint, &[], draft, context),
-        access_tier: raw.options.unwrap_or_default().access_tier,
+        access_tier: access_tier(raw.options.unwrap_or_default().access_tier, draft, context),
     }
+}
+
+/// The tier as Azure spells it.
+fn access_tier(tier: Option<String>, draft: &Draft<'_>, context: &mut Context<'_, '_>) -> Option<String> {
+    let tier = tier.filter(|tier| !tier.is_empty())?;
+    let known = TIERS.iter().find(|known| tier.eq_ignore_ascii_case(known));
+    if known.is_none() && draft.enabled {
+        let message = if tier.eq_ignore_ascii_case("Archive") {
+            "is Archive, from which nothing can be read; it can be Hot, Cool or Cold".to_owned()
+        } else {
+            format!(
+                "is `{tier}`; it can be Hot, Cool or Cold{}",
+                did_you_mean(&tier, TIERS)
+            )
+        };
+        context
+            .report
+            .error(&draft.at.key("options").key("access_tier"), message);
+    }
+    known.map(|known| (*known).to_owned())
 }
 
 fn gcs(raw: raw::Provider, draft: &Draft<'_>, context: &mut Context<'_, '_>) -> GcsConfig {

@@ -198,36 +198,36 @@ async fn purge_chunk(provider: &Provider, keys: &[Key]) -> Vec<Result<(), Provid
     }
     let gone = delete_paths(provider, paths).await;
     for (at, pair) in asked.into_iter().zip(gone.chunks(2)) {
-        if let Some(reason) = pair.iter().find_map(|answer| answer.as_ref().err()) {
-            answers[at] = Err(ProviderError::Unavailable {
-                provider: provider.name.clone(),
-                operation: "delete",
-                reason: reason.clone(),
-            });
+        if let Some(error) = pair.iter().find_map(|answer| answer.as_ref().err()) {
+            answers[at] = Err(error.clone());
         }
     }
     answers
 }
 
 /// One answer for each path. What was not there is gone, too.
-async fn delete_paths(provider: &Provider, paths: Vec<Path>) -> Vec<Result<(), String>> {
+async fn delete_paths(provider: &Provider, paths: Vec<Path>) -> Vec<Result<(), ProviderError>> {
     let asked = stream::iter(paths.clone()).map(Ok).boxed();
     let answers: Vec<_> = provider.store.delete_stream(asked).collect().await;
     if answers.len() != paths.len() {
         // A request that failed as a whole has one answer for all.
         let failed = answers.into_iter().find_map(Result::err);
-        let reason = failed.map_or_else(
-            || "not every key was answered for".to_owned(),
-            |error| provider.store_error("delete", error).to_string(),
+        let error = failed.map_or_else(
+            || invalid(provider, "delete", "not every key was answered for".to_owned()),
+            |error| provider.store_error("delete", error),
         );
-        return vec![Err(reason); paths.len()];
+        return vec![Err(error); paths.len()];
     }
     let local = provider.type_name == "local";
     let of_one = |(path, answer): (Path, _)| match answer {
         Ok(gone) if gone == path => Ok(()),
-        Ok(_) => Err("the answer was for another key".to_owned()),
+        Ok(_) => Err(invalid(
+            provider,
+            "delete",
+            "the answer was for another key".to_owned(),
+        )),
         Err(object_store::Error::NotFound { .. }) if local => Ok(()),
-        Err(error) => Err(provider.store_error("delete", error).to_string()),
+        Err(error) => Err(provider.store_error("delete", error)),
     };
     paths.into_iter().zip(answers).map(of_one).collect()
 }
@@ -240,14 +240,26 @@ pub(super) async fn remove(provider: &Provider, key: &Key) -> Result<(), Provide
     }
 }
 
+/// What stands at both keys, once a copy from one to the other that a dead run began is at its end.
+pub(super) async fn look(
+    provider: &Provider,
+    from: &Key,
+    to: &Key,
+) -> Result<(Option<Listed>, Option<Listed>), ProviderError> {
+    let (source, mut target) = futures::try_join!(provider.head(from), provider.head(to))?;
+    if source.is_some() && target.is_some() && provider.settle_copy(from, to).await? {
+        target = provider.head(to).await?;
+    }
+    Ok((source, target))
+}
+
 async fn move_bytes(
     provider: &Provider,
     from: &Key,
     to: &Key,
     evidence: &Evidence,
 ) -> Result<MoveOutcome, ProviderError> {
-    let (source, target) = futures::try_join!(provider.head(from), provider.head(to))?;
-    match (source, target) {
+    match look(provider, from, to).await? {
         (None, None) => Ok(MoveOutcome::Missing),
         (None, Some(target)) if target.kind == EntryKind::Object && target.size == evidence.size => {
             Ok(MoveOutcome::AlreadyThere)

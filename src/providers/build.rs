@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::local::LocalStore;
-use super::{Lister, Mapping, Provider, ProviderError, gcs, s3};
+use super::{Lister, Mapping, Provider, ProviderError, azure, gcs, s3};
 use crate::config::{Global, ProviderConfig, ProviderKind};
 
 /// Builds the provider's clients; sends nothing, so that it also works while the provider is down.
@@ -26,15 +26,13 @@ pub fn build(config: &ProviderConfig, global: &Global) -> Result<Provider, Provi
             let local = LocalStore::new(&config.name, &settings.path);
             (Arc::new(local.clone()) as _, Lister::Local(local))
         }
+        ProviderKind::Azure(settings) => {
+            let connected = azure::connect(&config.name, &config.prefix, settings, global)?;
+            (connected.store, Lister::Azure(connected.azure))
+        }
         ProviderKind::Gcs(settings) => {
             let connected = gcs::connect(&config.name, &config.prefix, settings, global)?;
             (connected.store, Lister::Gcs(connected.gcs))
-        }
-        ProviderKind::Azure(_) => {
-            return Err(unusable(format!(
-                "this version does not reach providers of type {} yet",
-                config.kind.type_name()
-            )));
         }
     };
     Ok(Provider {

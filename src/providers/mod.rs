@@ -4,6 +4,7 @@
 //!
 //! Nothing here knows the database or what a finding is.
 
+mod azure;
 mod build;
 mod failure;
 mod gcs;
@@ -29,7 +30,7 @@ pub use mapping::Mapping;
 
 /// What can go wrong between here and a provider. Rules: each names the provider and the operation; none holds a
 /// secret; NotFound of an object is an answer (`Ok(None)`), never an error.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 pub enum ProviderError {
     /// The local root or the bucket is not there.
     #[error("{provider}: {root} does not exist")]
@@ -88,6 +89,7 @@ pub struct Provider {
 enum Lister {
     Local(local::LocalStore),
     S3(s3::S3),
+    Azure(azure::Azure),
     Gcs(gcs::Gcs),
 }
 
@@ -100,6 +102,7 @@ impl Provider {
         match &self.lister {
             Lister::Local(local) => local.list(request),
             Lister::S3(s3) => s3.list(request),
+            Lister::Azure(azure) => azure.list(request),
             Lister::Gcs(gcs) => gcs.list(request),
         }
     }
@@ -112,6 +115,7 @@ impl Provider {
         match &self.lister {
             Lister::Local(local) => local.head(key).await,
             Lister::S3(s3) => s3.head(key).await,
+            Lister::Azure(azure) => azure.head(key).await,
             Lister::Gcs(gcs) => gcs.head(key).await,
         }
     }
@@ -121,6 +125,7 @@ impl Provider {
         match &self.lister {
             Lister::Local(local) => local.probe().await,
             Lister::S3(s3) => s3.probe().await,
+            Lister::Azure(azure) => azure.probe().await,
             Lister::Gcs(gcs) => gcs.probe().await,
         }
     }
@@ -133,7 +138,23 @@ impl Provider {
     pub const fn copies_at_most(&self) -> Option<u64> {
         match self.lister {
             Lister::S3(_) => Some(5 << 30),
-            Lister::Local(_) | Lister::Gcs(_) => None,
+            Lister::Local(_) | Lister::Azure(_) | Lister::Gcs(_) => None,
+        }
+    }
+
+    /// Brings a copy between these keys to its end that a program which died had begun, where the provider makes copies
+    /// by itself: one under way is waited for, what a failed one left is removed. Says whether the target may be
+    /// another than before.
+    ///
+    /// # Errors
+    /// Where it is not known how the copy ended.
+    ///
+    /// # Cancellation
+    /// Safe: the same call goes on.
+    pub async fn settle_copy(&self, from: &Key, to: &Key) -> Result<bool, ProviderError> {
+        match &self.lister {
+            Lister::Azure(azure) => azure.settle_copy(from, to).await,
+            Lister::Local(_) | Lister::S3(_) | Lister::Gcs(_) => Ok(false),
         }
     }
 
@@ -156,13 +177,15 @@ impl Provider {
     }
 
     /// Brings what stands at `from` to `to` as well, so that one of the two can go: a second name of the same file on
-    /// a local disk, where nothing at `to` is ever replaced, a copy made by the provider elsewhere.
+    /// a local disk, where nothing at `to` is ever replaced, a copy made by the provider elsewhere, and waited for where
+    /// the provider answers before it has made it.
     ///
     /// # Errors
     /// As [`Self::store`]'s: NotFound where nothing stands at `from`.
     ///
     /// # Cancellation
-    /// The whole object is at `to`, now or later, or nothing of it is.
+    /// The whole object is at `to`, now or later, or nothing of it is; where the provider may still be copying,
+    /// [`Self::settle_copy`] waits for it.
     pub async fn duplicate(&self, from: &Path, to: &Path) -> object_store::Result<()> {
         if let Lister::Local(local) = &self.lister {
             return local.add_name(from, to).await;

@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 
 use quick_xml::Reader;
-use quick_xml::events::{BytesRef, Event};
+use quick_xml::events::{BytesRef, BytesStart, Event};
 
 /// An element that has ended.
 #[derive(Debug)]
@@ -12,6 +12,8 @@ pub(super) struct Element<'a> {
     /// Names of the elements it is in, its own last, without their namespaces.
     pub(super) path: &'a [String],
     pub(super) text: String,
+    /// Whether it says of itself that its text is percent-encoded, as Azure's names may.
+    pub(super) encoded: bool,
 }
 
 /// Calls `end` at the end of every element.
@@ -23,6 +25,7 @@ pub(super) fn walk(
     let mut reader = Reader::from_str(body.trim_start_matches('\u{feff}'));
     let mut path: Vec<String> = Vec::with_capacity(4);
     let mut text = String::new();
+    let mut encoded = false;
     let mut closed = false;
     loop {
         match reader
@@ -35,12 +38,14 @@ pub(super) fn walk(
             Event::Start(start) => {
                 path.push(start.local_name().as_ref().to_owned());
                 text.clear();
+                encoded = is_encoded(&start);
             }
             Event::Empty(start) => {
                 path.push(start.local_name().as_ref().to_owned());
                 end(Element {
                     path: &path,
                     text: String::new(),
+                    encoded: false,
                 })?;
                 path.pop();
                 closed = path.is_empty();
@@ -49,6 +54,7 @@ pub(super) fn walk(
                 end(Element {
                     path: &path,
                     text: std::mem::take(&mut text),
+                    encoded: std::mem::take(&mut encoded),
                 })?;
                 path.pop();
                 closed = path.is_empty();
@@ -64,6 +70,11 @@ pub(super) fn walk(
             Event::Eof => return Err("the answer ends before its end".into()),
         }
     }
+}
+
+fn is_encoded(start: &BytesStart<'_>) -> bool {
+    let attribute = start.try_get_attribute("Encoded").ok().flatten();
+    attribute.is_some_and(|attribute| attribute.value.as_ref() == "true")
 }
 
 fn character(reference: &BytesRef<'_>) -> Result<char, String> {

@@ -277,6 +277,20 @@ mod needs_server {
     }
 
     #[test]
+    fn on_azurite_the_moved_deployment_is_cleaned_as_well() {
+        if let Some(bucket) = TestEnv::azurite() {
+            assert_cleaned(&twin(&bucket));
+        }
+    }
+
+    #[test]
+    fn on_azurite_the_moved_deployment_tells_the_same_truth() {
+        if let Some(bucket) = TestEnv::azurite() {
+            the_twin_tells_the_same_truth(&bucket);
+        }
+    }
+
+    #[test]
     fn on_rclone_the_moved_deployment_tells_the_same_truth() {
         if let Some(bucket) = TestEnv::rclone() {
             the_twin_tells_the_same_truth(&bucket);
@@ -396,6 +410,13 @@ mod needs_server {
     #[test]
     fn on_gcs_undo_brings_back_rows_and_bytes_but_no_edit() {
         if let Some(bucket) = TestEnv::gcs() {
+            undo_brings_back_the_twin(&bucket);
+        }
+    }
+
+    #[test]
+    fn on_azurite_undo_brings_back_rows_and_bytes_but_no_edit() {
+        if let Some(bucket) = TestEnv::azurite() {
             undo_brings_back_the_twin(&bucket);
         }
     }

@@ -198,4 +198,11 @@ mod needs_server {
             sixteen_at_once_beside_a_cleanup(&World::on(bucket));
         }
     }
+
+    #[test]
+    fn on_azurite_sixteen_at_once_beside_a_cleanup_lose_nothing() {
+        if let Some(bucket) = TestEnv::azurite() {
+            sixteen_at_once_beside_a_cleanup(&World::on(bucket));
+        }
+    }
 }

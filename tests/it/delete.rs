@@ -546,6 +546,13 @@ mod needs_server {
     }
 
     #[test]
+    fn on_azurite_to_the_trash_and_back() {
+        if let Some(bucket) = TestEnv::azurite() {
+            to_the_trash_and_back(&bucket);
+        }
+    }
+
+    #[test]
     fn on_rclone_to_the_trash_and_back() {
         if let Some(bucket) = TestEnv::rclone() {
             to_the_trash_and_back(&bucket);

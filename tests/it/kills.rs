@@ -242,4 +242,11 @@ mod needs_server {
             nothing_acknowledged_is_lost_and_nothing_is_left_behind(&World::on(bucket));
         }
     }
+
+    #[test]
+    fn whatever_is_killed_at_random_on_azurite_loses_nothing() {
+        if let Some(bucket) = TestEnv::azurite() {
+            nothing_acknowledged_is_lost_and_nothing_is_left_behind(&World::on(bucket));
+        }
+    }
 }

@@ -331,4 +331,11 @@ mod needs_server {
             a_copy_destroys_nothing(&bucket);
         }
     }
+
+    #[test]
+    fn a_copied_database_destroys_nothing_in_a_bucket_on_azurite() {
+        if let Some(bucket) = TestEnv::azurite() {
+            a_copy_destroys_nothing(&bucket);
+        }
+    }
 }

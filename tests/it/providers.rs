@@ -1,5 +1,7 @@
 //! Providers: one contract for all of them on real servers, and S3's answers that no healthy server gives.
 
+mod azure;
+mod azure_access;
 mod bucket;
 mod contract;
 mod faults;
@@ -10,9 +12,13 @@ mod split;
 
 use std::time::Duration;
 
-use civic_storage::config::{GcsConfig, Global, ProviderConfig, ProviderKind, S3Config, S3Credentials};
+use civic_storage::config::{
+    AzureConfig, GcsConfig, Global, ProviderConfig, ProviderKind, S3Config, S3Credentials,
+};
 use civic_storage::providers::{ListRequest, Listed, Provider, ProviderError};
 use futures::StreamExt;
+
+use crate::common::{ACCOUNT, ACCOUNT_KEY, Bucket, Service};
 
 /// Runs a test's future.
 fn block_on<T>(future: impl Future<Output = T>) -> T {
@@ -97,6 +103,31 @@ fn gcs(endpoint: &str, bucket: &str, key: &str) -> ProviderConfig {
             storage_class: None,
         }),
     }
+}
+
+/// An Azure provider `town` with the emulator's account.
+fn azure(endpoint: &str, container: &str, prefix: &str) -> ProviderConfig {
+    ProviderConfig {
+        kind: ProviderKind::Azure(AzureConfig {
+            account_name: ACCOUNT.into(),
+            container_name: container.into(),
+            connection_string: None,
+            account_key: Some(ACCOUNT_KEY.to_owned().into()),
+            sas_token: None,
+            endpoint: Some(endpoint.into()),
+            access_tier: None,
+        }),
+        ..s3(endpoint, container, prefix)
+    }
+}
+
+/// The provider `town` in a bucket, below `town/`.
+fn in_bucket(bucket: &Bucket) -> ProviderConfig {
+    let of = match bucket.service {
+        Service::S3 => s3,
+        Service::Azure => azure,
+    };
+    of(&bucket.endpoint, &bucket.name, "town/")
 }
 
 /// What came, and the error it ended with.

@@ -304,4 +304,11 @@ mod needs_server {
             sidecars_in_a_bucket(&bucket);
         }
     }
+
+    #[test]
+    fn sidecars_in_a_bucket_on_azurite() {
+        if let Some(bucket) = TestEnv::azurite() {
+            sidecars_in_a_bucket(&bucket);
+        }
+    }
 }

@@ -1,7 +1,7 @@
 //! The bytes' part of a move: from one key to another, each part of it safe to be done again by whoever comes after.
 
 use crate::engine::objects::{
-    MoveOutcome, duplicate, evidence_of, put_back, remove, same_bytes, sidecar_key, still_holds,
+    MoveOutcome, duplicate, evidence_of, look, put_back, remove, same_bytes, sidecar_key, still_holds,
 };
 use crate::engine::sidecar;
 use crate::metadata::FileRecord;
@@ -175,6 +175,6 @@ impl Route<'_> {
     }
 
     async fn look(&self) -> Result<(Option<Listed>, Option<Listed>), ProviderError> {
-        futures::try_join!(self.provider.head(self.from), self.provider.head(self.to))
+        look(self.provider, self.from, self.to).await
     }
 }

@@ -761,6 +761,13 @@ mod needs_server {
         }
     }
 
+    #[test]
+    fn on_azurite_there_and_back() {
+        if let Some(bucket) = TestEnv::azurite() {
+            there_and_back(&bucket);
+        }
+    }
+
     fn killed_anywhere(fresh: impl Fn() -> Option<Box<dyn Remote>>) {
         for point in POINTS.into_iter().filter(|point| !point.contains("sidecar:2")) {
             let Some(bucket) = fresh() else { return };
@@ -781,5 +788,10 @@ mod needs_server {
     #[test]
     fn on_gcs_killed_anywhere_a_file_can_be_read_and_the_next_run_leaves_nothing_behind() {
         killed_anywhere(|| Some(Box::new(TestEnv::gcs()?)));
+    }
+
+    #[test]
+    fn on_azurite_killed_anywhere_a_file_can_be_read_and_the_next_run_leaves_nothing_behind() {
+        killed_anywhere(|| Some(Box::new(TestEnv::azurite()?)));
     }
 }

@@ -288,4 +288,11 @@ mod needs_server {
             a_sidecar_object_tells_what_the_headers_of_the_untouched_object_cannot(&bucket);
         }
     }
+
+    #[test]
+    fn on_azurite_a_sidecar_object_tells_what_headers_cannot() {
+        if let Some(bucket) = TestEnv::azurite() {
+            a_sidecar_object_tells_what_the_headers_of_the_untouched_object_cannot(&bucket);
+        }
+    }
 }

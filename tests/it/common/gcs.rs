@@ -7,8 +7,8 @@ use std::net::TcpStream;
 
 use serde_json::Value;
 
+use super::bucket::{encode, fresh_name, leave_out};
 use super::remote::Remote;
-use super::s3::{encode, fresh_name, leave_out};
 
 const METADATA_SERVER: &str = "/computeMetadata/v1/instance/service-accounts/default/token";
 
@@ -190,7 +190,7 @@ impl Remote for GcsBucket {
         self.object("HEAD", key, b"").head
     }
 
-    fn metadata_prefix(&self) -> &'static str {
-        "x-goog-meta-"
+    fn metadata_header(&self, name: &str) -> String {
+        format!("x-goog-meta-{name}")
     }
 }

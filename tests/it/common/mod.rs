@@ -1,12 +1,12 @@
 //! What every test stands on: a deployment of its own in a temp directory, and the real binary run without anything of
 //! the developer's environment. Never touches a network address but loopback.
 
+mod bucket;
 pub mod deployment;
 pub mod fake_s3;
 mod gcs;
 mod remote;
 mod run;
-mod s3;
 mod tree;
 mod world;
 
@@ -18,9 +18,9 @@ use std::process::Command as Process;
 use assert_cmd::Command;
 use tempfile::TempDir;
 
+pub use bucket::{ACCOUNT, ACCOUNT_KEY, Bucket, Service};
 pub use gcs::GcsBucket;
 pub use remote::Remote;
-pub use s3::Bucket;
 pub use tree::Tree;
 pub use world::World;
 
@@ -148,12 +148,17 @@ impl TestEnv {
 
     /// A fresh bucket on SeaweedFS; `None`, with a line on stderr, where `CIVIC_TEST_SEAWEED` names no server.
     pub fn seaweed() -> Option<Bucket> {
-        Bucket::fresh("CIVIC_TEST_SEAWEED")
+        Bucket::fresh(Service::S3, "CIVIC_TEST_SEAWEED")
     }
 
     /// A fresh bucket on `rclone serve s3`; `None`, with a line on stderr, where `CIVIC_TEST_RCLONE` names no server.
     pub fn rclone() -> Option<Bucket> {
-        Bucket::fresh("CIVIC_TEST_RCLONE")
+        Bucket::fresh(Service::S3, "CIVIC_TEST_RCLONE")
+    }
+
+    /// A fresh container on Azurite; `None`, with a line on stderr, where `CIVIC_TEST_AZURITE` names no server.
+    pub fn azurite() -> Option<Bucket> {
+        Bucket::fresh(Service::Azure, "CIVIC_TEST_AZURITE")
     }
 
     /// A fresh bucket on the double of Google Cloud Storage; `None`, with a line on stderr, where `CIVIC_TEST_GCS`

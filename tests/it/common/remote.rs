@@ -3,7 +3,7 @@
 use std::io::{Read, Write};
 use std::net::TcpStream;
 
-use super::Bucket;
+use super::{ACCOUNT, Bucket, Service};
 
 /// A bucket or container, past the provider under test.
 pub trait Remote {
@@ -24,17 +24,23 @@ pub trait Remote {
     /// Status line and headers of a HEAD, in lower case.
     fn head(&self, key: &str) -> String;
 
-    /// What the headers of an object's own metadata begin with.
-    fn metadata_prefix(&self) -> &'static str;
+    /// The header that holds this of an object's own metadata.
+    fn metadata_header(&self, name: &str) -> String;
 }
 
 impl Remote for Bucket {
     fn kind(&self) -> &'static str {
-        "s3"
+        match self.service {
+            Service::S3 => "s3",
+            Service::Azure => "azure",
+        }
     }
 
     fn root(&self) -> String {
-        format!("s3://{}", self.name)
+        match self.service {
+            Service::S3 => format!("s3://{}", self.name),
+            Service::Azure => format!("azure://{ACCOUNT}/{}", self.name),
+        }
     }
 
     fn provider_yaml(&self, name: &str, prefix: &str) -> String {
@@ -57,7 +63,10 @@ impl Remote for Bucket {
         answer.to_lowercase()
     }
 
-    fn metadata_prefix(&self) -> &'static str {
-        "x-amz-meta-"
+    fn metadata_header(&self, name: &str) -> String {
+        match self.service {
+            Service::S3 => format!("x-amz-meta-{name}"),
+            Service::Azure => format!("x-ms-meta-{}", name.replace('-', "_")),
+        }
     }
 }

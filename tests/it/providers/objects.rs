@@ -378,7 +378,7 @@ fn a_bulk_request_that_fails_as_a_whole_fails_every_key() {
 
 mod needs_server {
     use crate::common::TestEnv;
-    use crate::providers::{gcs, global, s3};
+    use crate::providers::{gcs, global, in_bucket};
 
     macro_rules! on_each_server {
         ($($check:ident),* $(,)?) => { $(
@@ -388,13 +388,19 @@ mod needs_server {
                 #[test]
                 fn seaweed() {
                     let Some(bucket) = TestEnv::seaweed() else { return };
-                    super::super::$check(&super::super::build(&s3(&bucket.endpoint, &bucket.name, "town/"), &global()).unwrap());
+                    super::super::$check(&super::super::build(&in_bucket(&bucket), &global()).unwrap());
                 }
 
                 #[test]
                 fn rclone() {
                     let Some(bucket) = TestEnv::rclone() else { return };
-                    super::super::$check(&super::super::build(&s3(&bucket.endpoint, &bucket.name, "town/"), &global()).unwrap());
+                    super::super::$check(&super::super::build(&in_bucket(&bucket), &global()).unwrap());
+                }
+
+                #[test]
+                fn azurite() {
+                    let Some(bucket) = TestEnv::azurite() else { return };
+                    super::super::$check(&super::super::build(&in_bucket(&bucket), &global()).unwrap());
                 }
 
                 #[test]

@@ -105,12 +105,12 @@ fn metadata_goes_along(bucket: &impl Remote) {
     let run = upload(env, &[path(&file), "--folder", "permits", "--uploaded-by", "Zoë"]);
     let found = bucket.head(stored(&run)["relativePath"].as_str().unwrap());
     assert!(found.contains("content-type: application/pdf"), "{found}");
-    for header in [
-        "civic-original-name: proc%c3%a8s%20%e4%bc%9a%e8%ad%b0.pdf",
-        "civic-uploaded-by: zo%c3%ab",
-        "civic-folder: permits",
+    for (name, value) in [
+        ("civic-original-name", "proc%c3%a8s%20%e4%bc%9a%e8%ad%b0.pdf"),
+        ("civic-uploaded-by", "zo%c3%ab"),
+        ("civic-folder", "permits"),
     ] {
-        let header = format!("{}{header}", bucket.metadata_prefix());
+        let header = format!("{}: {value}", bucket.metadata_header(name));
         assert!(found.contains(&header), "{header}: {found}");
     }
     let run = upload(
@@ -209,6 +209,27 @@ fn the_record_goes_with_the_object_whatever_its_characters() {
 #[test]
 fn a_killed_upload_leaves_nothing_in_the_bucket() {
     if let Some(bucket) = TestEnv::seaweed() {
+        killed(&bucket);
+    }
+}
+
+#[test]
+fn files_go_up_and_come_down_on_azurite() {
+    if let Some(bucket) = TestEnv::azurite() {
+        up_and_down(&bucket);
+    }
+}
+
+#[test]
+fn the_record_goes_with_the_blob_whatever_its_characters() {
+    if let Some(bucket) = TestEnv::azurite() {
+        metadata_goes_along(&bucket);
+    }
+}
+
+#[test]
+fn a_killed_upload_leaves_nothing_in_the_container() {
+    if let Some(bucket) = TestEnv::azurite() {
         killed(&bucket);
     }
 }

@@ -1,5 +1,5 @@
-//! Buckets on the S3 servers that `make test` starts. Requests are signed by `object_store` and sent over a plain
-//! socket, so that a test can put any key, and needs no runtime.
+//! Buckets on the S3 servers that `make test` starts, and containers on Azurite, which are buckets here too. Requests
+//! are signed by `object_store` and sent over a plain socket, so that a test can put any key, and needs no runtime.
 
 use std::fmt::Write as _;
 use std::io::{self, Read, Write as _};
@@ -8,16 +8,29 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, UNIX_EPOCH};
 
 use object_store::aws::{AwsAuthorizer, AwsCredential};
+use object_store::azure::{AzureAccessKey, AzureAuthorizer, AzureCredential};
 use object_store::client::{HttpRequest, HttpRequestBody};
 
 /// Keys that every test server accepts.
 pub const ACCESS_KEY: &str = "civic-test";
 pub const SECRET_KEY: &str = "civic-test-secret";
 pub const REGION: &str = "us-east-1";
+/// Azurite's account, the same everywhere and no secret: Microsoft publishes it.
+pub const ACCOUNT: &str = "devstoreaccount1";
+pub const ACCOUNT_KEY: &str =
+    "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw==";
+
+/// What a bucket's server speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Service {
+    S3,
+    Azure,
+}
 
 /// A bucket of one test's own.
 #[derive(Debug, Clone)]
 pub struct Bucket {
+    pub service: Service,
     /// `http://127.0.0.1:PORT`
     pub endpoint: String,
     pub name: String,
@@ -25,19 +38,24 @@ pub struct Bucket {
 
 impl Bucket {
     /// A new, empty bucket on the server that `variable` names.
-    pub(super) fn fresh(variable: &str) -> Option<Self> {
+    pub(super) fn fresh(service: Service, variable: &str) -> Option<Self> {
         let Ok(endpoint) = std::env::var(variable) else {
             leave_out(variable);
             return None;
         };
         let bucket = Self {
+            service,
             endpoint: endpoint.trim_end_matches('/').to_owned(),
             name: fresh_name(),
         };
-        let status = bucket.send("PUT", "", b"");
-        assert_eq!(
-            status, 200,
-            "{variable}: no bucket could be made at {}",
+        let query = match service {
+            Service::S3 => "",
+            Service::Azure => "?restype=container",
+        };
+        let status = bucket.send("PUT", query, b"");
+        assert!(
+            matches!(status, 200 | 201),
+            "{variable}: no bucket could be made at {}: {status}",
             bucket.endpoint
         );
         Some(bucket)
@@ -47,18 +65,22 @@ impl Bucket {
     pub fn try_put(&self, key: impl AsRef<[u8]>, body: impl AsRef<[u8]>) -> bool {
         let status = self.send("PUT", &format!("/{}", encode(key.as_ref())), body.as_ref());
         assert!(
-            matches!(status, 200 | 400 | 403),
+            matches!(status, 200 | 201 | 400 | 403),
             "PUT {} answered {status}",
             key.as_ref().escape_ascii()
         );
-        status == 200
+        status < 300
     }
 
     /// Puts an object; the key is taken byte by byte.
     pub fn put(&self, key: impl AsRef<[u8]>, body: impl AsRef<[u8]>) {
         let key = key.as_ref();
         let status = self.send("PUT", &format!("/{}", encode(key)), body.as_ref());
-        assert_eq!(status, 200, "PUT {}", key.escape_ascii());
+        assert!(
+            matches!(status, 200 | 201),
+            "PUT {}: {status}",
+            key.escape_ascii()
+        );
     }
 
     /// Deletes an object.
@@ -84,6 +106,13 @@ impl Bucket {
 
     /// An entry for `providers:` in `storage.yml`; `prefix` may be empty.
     pub fn provider_yaml(&self, name: &str, prefix: &str) -> String {
+        if self.service == Service::Azure {
+            return format!(
+                "  {name}:\n    type: azure\n    enabled: true\n    account_name: {ACCOUNT}\n    container_name: {}\n    \
+                 endpoint: {}\n    prefix: \"{prefix}\"\n    credentials:\n      account_key: {ACCOUNT_KEY}\n",
+                self.name, self.endpoint
+            );
+        }
         format!(
             "  {name}:\n    type: s3\n    enabled: true\n    region: {REGION}\n    bucket: {}\n    endpoint: {}\n    \
              prefix: \"{prefix}\"\n    credentials:\n      access_key_id: {ACCESS_KEY}\n      \
@@ -94,7 +123,7 @@ impl Bucket {
 
     /// A signed request without a body for an object, as it goes over the wire.
     pub fn request(&self, method: &str, key: &str) -> String {
-        let target = format!("/{}/{}", self.name, encode(key.as_bytes()));
+        let target = format!("{}/{}", self.path(), encode(key.as_bytes()));
         self.head_of(method, &target, b"")
     }
 
@@ -115,7 +144,7 @@ impl Bucket {
     }
 
     fn send_once(&self, method: &str, path: &str, body: &[u8]) -> io::Result<u16> {
-        let target = format!("/{}{path}", self.name);
+        let target = format!("{}{path}", self.path());
         let head = self.head_of(method, &target, body);
         let host = self.endpoint.trim_start_matches("http://");
         let mut socket = TcpStream::connect(host)?;
@@ -127,6 +156,14 @@ impl Bucket {
         Ok(std::str::from_utf8(&status_line[9..]).unwrap().parse().unwrap())
     }
 
+    /// The bucket in a URL.
+    fn path(&self) -> String {
+        match self.service {
+            Service::S3 => format!("/{}", self.name),
+            Service::Azure => format!("/{ACCOUNT}/{}", self.name),
+        }
+    }
+
     fn head_of(&self, method: &str, target: &str, body: &[u8]) -> String {
         let request = self.signed(method, target, body);
         let host = self.endpoint.trim_start_matches("http://");
@@ -134,7 +171,7 @@ impl Bucket {
         for (name, value) in request.headers() {
             write!(head, "{name}: {}\r\n", value.to_str().unwrap()).unwrap();
         }
-        write!(head, "content-length: {}\r\n\r\n", body.len()).unwrap();
+        head.push_str("\r\n");
         head
     }
 
@@ -142,14 +179,29 @@ impl Bucket {
         let mut request = HttpRequest::new(HttpRequestBody::from(body.to_vec()));
         *request.method_mut() = method.parse().unwrap();
         *request.uri_mut() = format!("{}{target}", self.endpoint).parse().unwrap();
-        let credential = AwsCredential {
-            key_id: ACCESS_KEY.to_owned(),
-            secret_key: SECRET_KEY.to_owned(),
-            token: None,
-        };
-        AwsAuthorizer::new(&credential, "s3", REGION)
-            .try_authorize(&mut request, None)
-            .unwrap();
+        let length = body.len().into();
+        match self.service {
+            Service::S3 => {
+                let credential = AwsCredential {
+                    key_id: ACCESS_KEY.to_owned(),
+                    secret_key: SECRET_KEY.to_owned(),
+                    token: None,
+                };
+                AwsAuthorizer::new(&credential, "s3", REGION)
+                    .try_authorize(&mut request, None)
+                    .unwrap();
+                request.headers_mut().insert("content-length", length);
+            }
+            Service::Azure => {
+                let headers = request.headers_mut();
+                headers.insert("content-length", length);
+                headers.insert("x-ms-blob-type", "BlockBlob".parse().unwrap());
+                let credential = AzureCredential::AccessKey(AzureAccessKey::try_new(ACCOUNT_KEY).unwrap());
+                AzureAuthorizer::new(&credential, ACCOUNT)
+                    .try_authorize(&mut request)
+                    .unwrap();
+            }
+        }
         request
     }
 }
