@@ -174,6 +174,9 @@ fn files_go_up_and_come_down_on_seaweed() {
 #[test]
 fn files_go_up_and_come_down_on_rclone() {
     if let Some(bucket) = TestEnv::rclone() {
+        // rclone answers 500 when two puts make one directory: it is there before, and stays without files.
+        bucket.put("town/permits/first", "");
+        bucket.delete("town/permits/first");
         up_and_down(&bucket);
     }
 }
