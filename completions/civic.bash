@@ -7,7 +7,7 @@ _civic() {
     [[ $line == *[[:space:]] ]] && words+=("")
     local cur=${words[${#words[@]} - 1]} prev="" stem="" command="" i word
     local skip=0
-    local valued=' --access --allowed-types --bucket --by --color --concurrency --config --database --description --endpoint --explain --file --folder --from-list --kind --limit --log-format --max-delete --max-size --min-age --older-than --out --output --override --page --path --prefix --progress --provider --provider-type --quota --region --repair --search --sort --system-data --type --update --uploaded-by '
+    local valued=' --access --account-name --allowed-types --bucket --by --color --concurrency --config --container-name --database --description --endpoint --explain --file --folder --from-list --kind --limit --log-format --max-delete --max-size --min-age --older-than --out --output --override --page --path --prefix --progress --provider --provider-type --quota --region --repair --search --sort --system-data --type --update --uploaded-by '
     local commands=' storage:usage storage:list storage:info storage:upload storage:download storage:cleanup storage:runs storage:update storage:move storage:delete storage:trash storage:undo storage:config storage:init storage:folder:add storage:folder:update storage:folder:remove completions man '
     for ((i = 1; i < ${#words[@]} - 1; i++)); do
         word=${words[i]}
@@ -46,7 +46,7 @@ _civic() {
             storage:delete\ --override) COMPREPLY=($(compgen -W $'ownership' -- "$cur")) ;;
             storage:trash\ --override) COMPREPLY=($(compgen -W $'ownership' -- "$cur")) ;;
             storage:undo\ --override) COMPREPLY=($(compgen -W $'ownership' -- "$cur")) ;;
-            storage:init\ --provider-type) COMPREPLY=($(compgen -W $'local\ns3' -- "$cur")) ;;
+            storage:init\ --provider-type) COMPREPLY=($(compgen -W $'local\ns3\nazure\ngcs' -- "$cur")) ;;
             storage:init\ --path) compopt -o filenames; COMPREPLY=($(compgen -f -- "$cur")) ;;
             storage:init\ --override) COMPREPLY=($(compgen -W $'ownership' -- "$cur")) ;;
             storage:folder:add\ --access) COMPREPLY=($(compgen -W $'public\nauthenticated\nprivate' -- "$cur")) ;;
@@ -70,7 +70,7 @@ _civic() {
         storage:trash) if [[ $cur == -* ]]; then COMPREPLY=($(compgen -W $'--older-than\n--dry-run\n--override\n--system-data\n--config\n--database\n--output\n--json\n--silent\n--verbose\n--log-format\n--no-progress\n--progress\n--color\n--yes\n--help\n--version' -- "$cur")); else COMPREPLY=($(compgen -W $'list\nrestore\nempty' -- "$cur")); fi ;;
         storage:undo) if [[ $cur == -* ]]; then COMPREPLY=($(compgen -W $'--dry-run\n--override\n--system-data\n--config\n--database\n--output\n--json\n--silent\n--verbose\n--log-format\n--no-progress\n--progress\n--color\n--yes\n--help\n--version' -- "$cur")); else :; fi ;;
         storage:config) if [[ $cur == -* ]]; then COMPREPLY=($(compgen -W $'--validate\n--strict\n--schema\n--update\n--dry-run\n--system-data\n--config\n--database\n--output\n--json\n--silent\n--verbose\n--log-format\n--no-progress\n--progress\n--color\n--yes\n--help\n--version' -- "$cur")); else :; fi ;;
-        storage:init) if [[ $cur == -* ]]; then COMPREPLY=($(compgen -W $'--provider-type\n--path\n--bucket\n--region\n--endpoint\n--prefix\n--dry-run\n--override\n--system-data\n--config\n--database\n--output\n--json\n--silent\n--verbose\n--log-format\n--no-progress\n--progress\n--color\n--yes\n--help\n--version' -- "$cur")); else :; fi ;;
+        storage:init) if [[ $cur == -* ]]; then COMPREPLY=($(compgen -W $'--provider-type\n--path\n--bucket\n--account-name\n--container-name\n--region\n--endpoint\n--prefix\n--dry-run\n--override\n--system-data\n--config\n--database\n--output\n--json\n--silent\n--verbose\n--log-format\n--no-progress\n--progress\n--color\n--yes\n--help\n--version' -- "$cur")); else :; fi ;;
         storage:folder:add) if [[ $cur == -* ]]; then COMPREPLY=($(compgen -W $'--path\n--access\n--allowed-types\n--max-size\n--description\n--quota\n--dry-run\n--system-data\n--config\n--database\n--output\n--json\n--silent\n--verbose\n--log-format\n--no-progress\n--progress\n--color\n--yes\n--help\n--version' -- "$cur")); else :; fi ;;
         storage:folder:update) if [[ $cur == -* ]]; then COMPREPLY=($(compgen -W $'--path\n--access\n--allowed-types\n--max-size\n--description\n--quota\n--dry-run\n--system-data\n--config\n--database\n--output\n--json\n--silent\n--verbose\n--log-format\n--no-progress\n--progress\n--color\n--yes\n--help\n--version' -- "$cur")); else :; fi ;;
         storage:folder:remove) if [[ $cur == -* ]]; then COMPREPLY=($(compgen -W $'--dry-run\n--system-data\n--config\n--database\n--output\n--json\n--silent\n--verbose\n--log-format\n--no-progress\n--progress\n--color\n--yes\n--help\n--version' -- "$cur")); else :; fi ;;

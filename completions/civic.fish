@@ -1,5 +1,5 @@
 # fish completion for civic
-set -g __civic_valued --system-data --config --database --output --log-format --progress --color --folder --by --folder --search --type --provider --sort --page --limit --folder --from-list --concurrency --description --uploaded-by --out --provider --folder --kind --min-age --max-delete --repair --override --explain --limit --description --override --folder --from-list --concurrency --override --folder --file --from-list --concurrency --override --older-than --override --override --update --provider-type --path --bucket --region --endpoint --prefix --override --path --access --allowed-types --max-size --description --quota --path --access --allowed-types --max-size --description --quota --out
+set -g __civic_valued --system-data --config --database --output --log-format --progress --color --folder --by --folder --search --type --provider --sort --page --limit --folder --from-list --concurrency --description --uploaded-by --out --provider --folder --kind --min-age --max-delete --repair --override --explain --limit --description --override --folder --from-list --concurrency --override --folder --file --from-list --concurrency --override --older-than --override --override --update --provider-type --path --bucket --account-name --container-name --region --endpoint --prefix --override --path --access --allowed-types --max-size --description --quota --path --access --allowed-types --max-size --description --quota --out
 set -g __civic_commands storage:usage storage:list storage:info storage:upload storage:download storage:cleanup storage:runs storage:update storage:move storage:delete storage:trash storage:undo storage:config storage:init storage:folder:add storage:folder:update storage:folder:remove completions man
 
 # The command typed so far, joined by ':'; a first line says whether it is whole.
@@ -138,12 +138,14 @@ complete -c civic -n 'test (__civic_command) = whole:storage:config' -l strict -
 complete -c civic -n 'test (__civic_command) = whole:storage:config' -l schema -d 'Print the JSON Schema of storage.yml, for editors'
 complete -c civic -n 'test (__civic_command) = whole:storage:config' -l update -x -d 'Change storage.yml, for example global.max_file_size=250MB; may be given several'
 complete -c civic -n 'test (__civic_command) = whole:storage:config' -l dry-run -d 'With --update: show what would change'
-complete -c civic -n 'test (__civic_command) = whole:storage:init' -l provider-type -x -a 'local s3' -d 'Where files are kept'
+complete -c civic -n 'test (__civic_command) = whole:storage:init' -l provider-type -x -a 'local s3 azure gcs' -d 'Where files are kept'
 complete -c civic -n 'test (__civic_command) = whole:storage:init' -l path -r -F -d 'local: the directory'
-complete -c civic -n 'test (__civic_command) = whole:storage:init' -l bucket -x -d 's3: the bucket'
+complete -c civic -n 'test (__civic_command) = whole:storage:init' -l bucket -x -d 's3, gcs: the bucket'
+complete -c civic -n 'test (__civic_command) = whole:storage:init' -l account-name -x -d 'azure: the storage account'
+complete -c civic -n 'test (__civic_command) = whole:storage:init' -l container-name -x -d 'azure: the container'
 complete -c civic -n 'test (__civic_command) = whole:storage:init' -l region -x -d 's3: the region'
-complete -c civic -n 'test (__civic_command) = whole:storage:init' -l endpoint -x -d 's3: the service\'s URL, where it is not AWS'
-complete -c civic -n 'test (__civic_command) = whole:storage:init' -l prefix -x -d 's3: what every key begins with'
+complete -c civic -n 'test (__civic_command) = whole:storage:init' -l endpoint -x -d 's3, azure, gcs: the service\'s URL, where it is not the platform\'s own'
+complete -c civic -n 'test (__civic_command) = whole:storage:init' -l prefix -x -d 's3, azure, gcs: what every key begins with'
 complete -c civic -n 'test (__civic_command) = whole:storage:init' -l dry-run -d 'Show what would be made'
 complete -c civic -n 'test (__civic_command) = whole:storage:init' -l override -x -a 'ownership' -d 'Let this run go on though a safety rule speaks. `ownership`: another installation claims the storage; it is then claimed for this one'
 complete -c civic -n 'test (__civic_command) = whole:storage:folder:add' -l path -x -d 'Path below the provider\'s root'

@@ -32,16 +32,22 @@ pub struct InitArgs {
     /// local: the directory
     #[arg(long, value_name = "DIR")]
     path: Option<PathBuf>,
-    /// s3: the bucket
+    /// s3, gcs: the bucket
     #[arg(long, value_name = "NAME")]
     bucket: Option<String>,
+    /// azure: the storage account
+    #[arg(long, value_name = "NAME")]
+    account_name: Option<String>,
+    /// azure: the container
+    #[arg(long, value_name = "NAME")]
+    container_name: Option<String>,
     /// s3: the region
     #[arg(long, value_name = "REGION")]
     region: Option<String>,
-    /// s3: the service's URL, where it is not AWS
+    /// s3, azure, gcs: the service's URL, where it is not the platform's own
     #[arg(long, value_name = "URL")]
     endpoint: Option<String>,
-    /// s3: what every key begins with
+    /// s3, azure, gcs: what every key begins with
     #[arg(long, value_name = "PREFIX")]
     prefix: Option<String>,
     /// Show what would be made
@@ -55,6 +61,74 @@ pub struct InitArgs {
 enum ProviderType {
     Local,
     S3,
+    Azure,
+    Gcs,
+}
+
+/// Types that keep files in a bucket or container.
+const REMOTE: [ProviderType; 3] = [ProviderType::S3, ProviderType::Azure, ProviderType::Gcs];
+
+impl ProviderType {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Local => "local",
+            Self::S3 => "s3",
+            Self::Azure => "azure",
+            Self::Gcs => "gcs",
+        }
+    }
+}
+
+impl InitArgs {
+    /// The type that was named, or that the flags are for; `None` where none of them tells.
+    fn kind(&self) -> Option<ProviderType> {
+        let any = |flags: &[&Option<String>]| flags.iter().any(|flag| flag.is_some());
+        self.provider_type.or_else(|| {
+            if any(&[&self.account_name, &self.container_name]) {
+                Some(ProviderType::Azure)
+            } else if any(&[&self.bucket, &self.region, &self.endpoint, &self.prefix]) {
+                Some(ProviderType::S3)
+            } else {
+                self.path.is_some().then_some(ProviderType::Local)
+            }
+        })
+    }
+
+    /// # Errors
+    /// Where a flag belongs to other types than this one.
+    fn fit(&self, kind: ProviderType) -> Result<(), Failure> {
+        let flags: [(&str, bool, &[ProviderType]); 7] = [
+            ("--path", self.path.is_some(), &[ProviderType::Local]),
+            (
+                "--bucket",
+                self.bucket.is_some(),
+                &[ProviderType::S3, ProviderType::Gcs],
+            ),
+            (
+                "--account-name",
+                self.account_name.is_some(),
+                &[ProviderType::Azure],
+            ),
+            (
+                "--container-name",
+                self.container_name.is_some(),
+                &[ProviderType::Azure],
+            ),
+            ("--region", self.region.is_some(), &[ProviderType::S3]),
+            ("--endpoint", self.endpoint.is_some(), &REMOTE),
+            ("--prefix", self.prefix.is_some(), &REMOTE),
+        ];
+        let wrong = flags
+            .iter()
+            .find(|(_, given, kinds)| *given && !kinds.contains(&kind));
+        wrong.map_or(Ok(()), |(flag, _, kinds)| {
+            let names: Vec<&str> = kinds.iter().map(|kind| kind.name()).collect();
+            let names = names.join(" or ");
+            Err(Failure::usage(format!(
+                "{flag} belongs to --provider-type {names}"
+            )))
+        })
+    }
 }
 
 /// Writes `storage.yml`, the database and the root of a local provider, and the marker that says whose storage it is.
@@ -92,62 +166,86 @@ pub fn run(context: &Context, mut args: InitArgs) -> Result<Outcome, Failure> {
 }
 
 fn provider(context: &Context, args: InitArgs) -> Result<NewProvider, Failure> {
-    let s3_flags = [&args.bucket, &args.region, &args.endpoint, &args.prefix];
-    let s3_flag = s3_flags.iter().any(|flag| flag.is_some());
-    let kind = match args.provider_type {
+    let kind = match args.kind() {
         Some(kind) => kind,
-        None if s3_flag => ProviderType::S3,
-        None if args.path.is_some() || context.global().yes || !ask::somebody() => ProviderType::Local,
+        None if context.global().yes || !ask::somebody() => ProviderType::Local,
         None => return asked(),
     };
-    match kind {
-        ProviderType::Local if s3_flag => Err(Failure::usage(
-            "--bucket, --region, --endpoint and --prefix belong to --provider-type s3",
-        )),
-        ProviderType::Local => Ok(NewProvider::Local { path: args.path }),
-        ProviderType::S3 if args.path.is_some() => {
-            Err(Failure::usage("--path belongs to --provider-type local"))
-        }
-        ProviderType::S3 => Ok(NewProvider::S3 {
-            bucket: args
-                .bucket
-                .ok_or_else(|| Failure::usage("--provider-type s3 needs --bucket"))?,
+    args.fit(kind)?;
+    let needed = |flag: &str, word: Option<String>| {
+        word.ok_or_else(|| Failure::usage(format!("--provider-type {} needs {flag}", kind.name())))
+    };
+    Ok(match kind {
+        ProviderType::Local => NewProvider::Local { path: args.path },
+        ProviderType::S3 => NewProvider::S3 {
+            bucket: needed("--bucket", args.bucket)?,
             region: args.region,
             endpoint: args.endpoint,
             prefix: args.prefix,
-        }),
-    }
+        },
+        ProviderType::Azure => NewProvider::Azure {
+            account_name: needed("--account-name", args.account_name)?,
+            container_name: needed("--container-name", args.container_name)?,
+            endpoint: args.endpoint,
+            prefix: args.prefix,
+        },
+        ProviderType::Gcs => NewProvider::Gcs {
+            bucket: needed("--bucket", args.bucket)?,
+            endpoint: args.endpoint,
+            prefix: args.prefix,
+        },
+    })
 }
 
 fn asked() -> Result<NewProvider, Failure> {
-    let some = |answer: String| Some(answer).filter(|answer| !answer.is_empty());
     loop {
-        match ask::line(
-            "Keep files in a local directory or in an S3 bucket (local, s3)",
+        let kind = ask::line(
+            "Keep files in a local directory, an S3 bucket, an Azure container or a Google bucket (local, s3, azure, gcs)",
             "local",
-        )?
-        .as_str()
-        {
+        )?;
+        return match kind.as_str() {
             "local" => {
                 let path = some(ask::line(
                     "Directory (empty for `storage` beside the system data)",
                     "",
                 )?);
-                return Ok(NewProvider::Local {
+                Ok(NewProvider::Local {
                     path: path.map(PathBuf::from),
-                });
+                })
             }
-            "s3" => {
-                return Ok(NewProvider::S3 {
-                    bucket: ask::line("Bucket", "")?,
-                    region: some(ask::line("Region", "us-east-1")?),
-                    endpoint: some(ask::line("Endpoint, as https://host:port (empty for AWS)", "")?),
-                    prefix: some(ask::line("Prefix of every key (may be empty)", "")?),
-                });
-            }
-            _ => {}
-        }
+            "s3" => Ok(NewProvider::S3 {
+                bucket: ask::line("Bucket", "")?,
+                region: some(ask::line("Region", "us-east-1")?),
+                endpoint: endpoint("AWS")?,
+                prefix: prefix()?,
+            }),
+            "azure" => Ok(NewProvider::Azure {
+                account_name: ask::line("Storage account", "")?,
+                container_name: ask::line("Container", "")?,
+                endpoint: endpoint("Azure")?,
+                prefix: prefix()?,
+            }),
+            "gcs" => Ok(NewProvider::Gcs {
+                bucket: ask::line("Bucket", "")?,
+                endpoint: endpoint("Google")?,
+                prefix: prefix()?,
+            }),
+            _ => continue,
+        };
     }
+}
+
+fn some(answer: String) -> Option<String> {
+    Some(answer).filter(|answer| !answer.is_empty())
+}
+
+fn endpoint(platform: &str) -> Result<Option<String>, Failure> {
+    let question = format!("Endpoint, as https://host:port (empty for {platform})");
+    Ok(some(ask::line(&question, "")?))
+}
+
+fn prefix() -> Result<Option<String>, Failure> {
+    Ok(some(ask::line("Prefix of every key (may be empty)", "")?))
 }
 
 /// A symlink to nowhere counts as something that is there.

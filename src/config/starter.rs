@@ -22,6 +22,19 @@ pub enum NewProvider {
         endpoint: Option<String>,
         prefix: Option<String>,
     },
+    Azure {
+        account_name: String,
+        container_name: String,
+        /// `None` is Azure itself.
+        endpoint: Option<String>,
+        prefix: Option<String>,
+    },
+    Gcs {
+        bucket: String,
+        /// `None` is Google itself.
+        endpoint: Option<String>,
+        prefix: Option<String>,
+    },
 }
 
 /// Everything that `storage:init` makes, on paper.
@@ -55,6 +68,8 @@ pub fn starter(request: &LoadRequest, provider: &NewProvider) -> Result<Starter,
             (include_str!("starter/local.yml"), Some(root))
         }
         NewProvider::S3 { .. } => (include_str!("starter/s3.yml"), None),
+        NewProvider::Azure { .. } => (include_str!("starter/azure.yml"), None),
+        NewProvider::Gcs { .. } => (include_str!("starter/gcs.yml"), None),
     };
     let refused = |reason: String| ConfigError::at_file(&located.config_file, reason);
     let document = Document::parse(template.to_owned()).map_err(|error| refused(error.message))?;
@@ -90,11 +105,10 @@ fn default_root(system_data: &Path) -> PathBuf {
 }
 
 fn changes(provider: &NewProvider, root: Option<&Path>) -> Vec<Change> {
-    let set = |keys: &[&str], value: Value| Change::Set(KeyPath::of(keys), value);
     match provider {
         NewProvider::Local { .. } => {
             let root = root.unwrap_or(Path::new("storage")).display().to_string();
-            vec![set(&["providers", "local", "path"], root.into())]
+            vec![set(&["local", "path"], root.into())]
         }
         NewProvider::S3 {
             bucket,
@@ -102,25 +116,60 @@ fn changes(provider: &NewProvider, root: Option<&Path>) -> Vec<Change> {
             endpoint,
             prefix,
         } => {
-            let words = [
-                ("bucket", Some(bucket)),
-                ("region", region.as_ref()),
-                ("endpoint", endpoint.as_ref()),
-                ("prefix", prefix.as_ref()),
-            ];
-            let words = words.into_iter().filter_map(|(key, word)| Some((key, word?)));
-            let mut changes: Vec<Change> = words
-                .map(|(key, word)| set(&["providers", "s3", key], word.as_str().into()))
-                .collect();
+            let mut changes = words(
+                "s3",
+                [
+                    ("bucket", Some(bucket)),
+                    ("region", region.as_ref()),
+                    ("endpoint", endpoint.as_ref()),
+                    ("prefix", prefix.as_ref()),
+                ],
+            );
             if endpoint.as_ref().is_some_and(|endpoint| !endpoint.is_empty()) {
-                changes.push(set(
-                    &["providers", "s3", "options", "force_path_style"],
-                    true.into(),
-                ));
+                changes.push(set(&["s3", "options", "force_path_style"], true.into()));
             }
             changes
         }
+        NewProvider::Azure {
+            account_name,
+            container_name,
+            endpoint,
+            prefix,
+        } => words(
+            "azure",
+            [
+                ("account_name", Some(account_name)),
+                ("container_name", Some(container_name)),
+                ("endpoint", endpoint.as_ref()),
+                ("prefix", prefix.as_ref()),
+            ],
+        ),
+        NewProvider::Gcs {
+            bucket,
+            endpoint,
+            prefix,
+        } => words(
+            "gcs",
+            [
+                ("bucket", Some(bucket)),
+                ("endpoint", endpoint.as_ref()),
+                ("prefix", prefix.as_ref()),
+            ],
+        ),
     }
+}
+
+/// A key below `providers`.
+fn set(keys: &[&str], value: Value) -> Change {
+    Change::Set(KeyPath::of(&[&["providers"], keys].concat()), value)
+}
+
+/// Those keys of a provider that have a word.
+fn words<const N: usize>(provider: &str, words: [(&str, Option<&String>); N]) -> Vec<Change> {
+    let words = words.into_iter().filter_map(|(key, word)| Some((key, word?)));
+    words
+        .map(|(key, word)| set(&[provider, key], word.as_str().into()))
+        .collect()
 }
 
 fn variables(provider: &NewProvider) -> Vec<String> {
@@ -130,6 +179,8 @@ fn variables(provider: &NewProvider) -> Vec<String> {
             .iter()
             .map(|name| scoped("s3", name.trim_start_matches("S3_")))
             .collect(),
+        NewProvider::Azure { .. } => vec![scoped("azure", "ACCOUNT_KEY")],
+        NewProvider::Gcs { .. } => vec![scoped("gcs", "SERVICE_ACCOUNT_KEY")],
     }
 }
 

@@ -390,6 +390,63 @@ fn init_for_a_bucket_names_the_variables_and_writes_no_secret() {
 }
 
 #[test]
+fn init_makes_what_azure_and_google_need_and_takes_no_flag_of_another_type() {
+    let made = |args: &[&str]| {
+        let env = TestEnv::empty();
+        let (code, out, err) = run(&env, &[&["storage:init"], args].concat());
+        assert_eq!(code, 0, "{out}{err}");
+        let (code, _, err) = run(&env, &["storage:config", "--validate", "--strict"]);
+        assert_eq!(code, 0, "{err}");
+        (out, fs::read_to_string(env.config()).unwrap())
+    };
+    let azure = [
+        "--account-name",
+        "town",
+        "--container-name",
+        "files",
+        "--prefix",
+        "a",
+    ];
+    let (out, yaml) = made(&azure);
+    assert!(out.contains("  CIVIC_STORAGE_AZURE_ACCOUNT_KEY\n"), "{out}");
+    for line in [
+        "account_name: town\n",
+        "container_name: files\n",
+        "active_provider: azure\n",
+    ] {
+        assert!(yaml.contains(line), "{line}{yaml}");
+    }
+    let (out, yaml) = made(&["--provider-type", "gcs", "--bucket", "town"]);
+    assert!(out.contains("  CIVIC_STORAGE_GCS_SERVICE_ACCOUNT_KEY\n"), "{out}");
+    assert!(
+        yaml.contains("bucket: town\n") && yaml.contains("active_provider: gcs\n"),
+        "{yaml}"
+    );
+    for (wrong, told) in [
+        (
+            &["--provider-type", "azure", "--bucket", "b"][..],
+            "--bucket belongs to --provider-type s3 or gcs",
+        ),
+        (
+            &["--provider-type", "gcs", "--region", "r"],
+            "--region belongs to --provider-type s3",
+        ),
+        (
+            &["--provider-type", "local", "--prefix", "p"],
+            "--prefix belongs to",
+        ),
+        (&["--account-name", "town"], "needs --container-name"),
+        (&["--provider-type", "gcs"], "needs --bucket"),
+    ] {
+        let env = TestEnv::empty();
+        let before = env.tree();
+        let (code, _, err) = run(&env, &[&["storage:init"], wrong].concat());
+        assert!(code == 2 && err.contains(told), "{err}");
+        before.assert_unchanged(&env.tree());
+    }
+}
+
+#[test]
 fn nothing_found_hints_at_init() {
     let env = TestEnv::empty();
     let (code, _, err) = run(&env, &["storage:config"]);

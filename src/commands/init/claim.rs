@@ -38,8 +38,13 @@ impl Storage {
         args: &OwnershipArgs,
     ) -> Result<Self, Failure> {
         let known = |provider: &&ProviderConfig| match &provider.kind {
+            ProviderKind::Local(_) => true,
             ProviderKind::S3(s3) => s3.credentials.is_some(),
-            _ => true,
+            ProviderKind::Azure(azure) => {
+                let keys = [&azure.connection_string, &azure.account_key, &azure.sas_token];
+                keys.iter().any(|key| key.is_some())
+            }
+            ProviderKind::Gcs(gcs) => gcs.service_account_key.is_some(),
         };
         let config = &starter.config;
         let enabled = config.providers.iter().filter(|p| p.enabled).filter(known);
