@@ -93,6 +93,7 @@ complete -c civic -n 'test (__civic_command) = whole:storage:upload' -l recursiv
 complete -c civic -n 'test (__civic_command) = whole:storage:upload' -l from-list -r -F -d 'Read paths from a file, one a line; - is standard input'
 complete -c civic -n 'test (__civic_command) = whole:storage:upload' -l concurrency -x -d 'Files under way at once [default: global.max_concurrent_uploads]'
 complete -c civic -n 'test (__civic_command) = whole:storage:upload' -l skip-existing -d 'Leave out files that the folder has already, by name, size and content'
+complete -c civic -n 'test (__civic_command) = whole:storage:upload' -l atomic -d 'Store all files or none: where one cannot be stored, the others are taken back'
 complete -c civic -n 'test (__civic_command) = whole:storage:upload' -l description -x -d 'Say this of every file'
 complete -c civic -n 'test (__civic_command) = whole:storage:upload' -l uploaded-by -x -d 'Who uploads, as the records will name them'
 complete -c civic -n 'test (__civic_command) = whole:storage:upload' -l dry-run -d 'Only check, and say what would be stored'

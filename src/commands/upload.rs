@@ -26,7 +26,8 @@ const WORDS: Words = Words {
 /// Stores files in a folder: one, many, or what is below directories
 ///
 /// Each gets an id of its own, so that two files of one name are two files. Of a path only the file's own name is kept.
-/// One file that fails never stops the others.
+/// One file that fails never stops the others, unless --atomic asks for all or none.
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 #[derive(Debug, Args)]
 pub struct UploadArgs {
     /// Files; with --recursive also directories
@@ -47,6 +48,9 @@ pub struct UploadArgs {
     /// Leave out files that the folder has already, by name, size and content
     #[arg(long)]
     skip_existing: bool,
+    /// Store all files or none: where one cannot be stored, the others are taken back
+    #[arg(long)]
+    atomic: bool,
     /// Say this of every file
     #[arg(long, value_name = "TEXT")]
     description: Option<String>,
@@ -136,6 +140,7 @@ fn asked(args: &UploadArgs, sources: &Sources) -> Value {
         "folder": args.folder,
         "files": sources.len(),
         "skipExisting": args.skip_existing,
+        "atomic": args.atomic,
         "uploadedBy": args.uploaded_by,
     })
 }
@@ -153,6 +158,7 @@ fn request(context: &Context, args: &UploadArgs) -> Result<UploadRequest, Failur
         description: args.description.clone(),
         uploaded_by: args.uploaded_by.clone(),
         skip_existing: args.skip_existing,
+        atomic: args.atomic,
         concurrency,
         stream_threshold: config.global.stream_threshold,
         part_size: config.global.chunk_size,

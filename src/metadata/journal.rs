@@ -348,8 +348,9 @@ pub trait JournalStore: JournalReader {
     async fn intend_uploads(&self, intents: &[UploadIntent]) -> Result<()>;
 
     /// Inserts records and checksums and removes their intents. A file whose intent is gone (somebody recovered it)
-    /// or whose id is taken is refused: the ids of those come back, the others are committed.
-    async fn commit_uploads(&self, files: &[StoredFile]) -> Result<Vec<String>>;
+    /// or whose id is taken is refused: the ids of those come back, the others are committed. With `together` one that is
+    /// refused refuses all.
+    async fn commit_uploads(&self, files: &[StoredFile], together: bool) -> Result<Vec<String>>;
 
     /// Removes intents whose uploads left nothing behind.
     async fn withdraw_intents(&self, file_ids: &[String]) -> Result<()>;

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use crate::common::TestEnv;
 use crate::common::deployment::{Deployment, Run};
 
+mod atomic;
 mod crash;
 mod needs_server;
 

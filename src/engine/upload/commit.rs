@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 
 use super::super::Progress;
-use super::{Desk, GROUP, Outcome, Outcomes, Places, put};
+use super::{Desk, GROUP, Outcome, Outcomes, Places, Spoilt, put, spoilt_by};
 use crate::failpoint;
 use crate::metadata::journal::StoredFile;
 use crate::providers::Provider;
@@ -82,8 +82,73 @@ impl<'a> Committer<'a> {
                 }
             }
             if let (Some(desk), false) = (self.desk, stored.is_empty()) {
-                kept = kept.and(self.commit(desk, waiting, stored).await);
+                kept = kept.and(self.commit(desk, (waiting, stored), false).await);
             }
+        }
+        kept
+    }
+
+    /// Holds what arrives until nobody tells anything any more. Are all of the expected files there then, their records
+    /// are committed in one transaction; else all bytes are taken back. The first that fails is told to `spoilt`.
+    pub(super) async fn run_together(
+        &mut self,
+        mut tell: mpsc::Receiver<Arrived>,
+        spoilt: &Spoilt,
+        expected: u64,
+    ) -> io::Result<()> {
+        let (mut waiting, mut stored, mut kept) = (Vec::new(), Vec::new(), Ok(()));
+        while let Some(arrived) = tell.recv().await {
+            match arrived {
+                Arrived::Settled { file, outcome } => {
+                    if matches!(outcome, Outcome::Failed { .. }) {
+                        spoilt.get_or_init(|| file.clone());
+                    }
+                    kept = kept.and(self.tell(&file, outcome));
+                }
+                Arrived::There {
+                    file,
+                    provider,
+                    places,
+                    stored: one,
+                } => {
+                    waiting.push(Waiting {
+                        file,
+                        provider,
+                        places,
+                    });
+                    stored.push(*one);
+                    let arrived = self.completed + stored.len() as u64;
+                    self.progress.advance(arrived, &"waiting for the others");
+                }
+            }
+        }
+        let Some(desk) = self.desk.filter(|_| !stored.is_empty()) else {
+            return kept;
+        };
+        let why = match spoilt.get() {
+            Some(first) => Some(spoilt_by(first)),
+            None if self.completed + (stored.len() as u64) < expected => Some(Outcome::failed(
+                "nothing is stored, since the upload was interrupted: --atomic stores all or none",
+                "STORAGE_ERROR",
+            )),
+            None => None,
+        };
+        kept.and(match why {
+            None => self.commit(desk, (waiting, stored), true).await,
+            Some(why) => self.take_back(desk, (waiting, stored), &why).await,
+        })
+    }
+
+    async fn take_back(
+        &mut self,
+        desk: &Desk,
+        (waiting, stored): (Vec<Waiting>, Vec<StoredFile>),
+        why: &Outcome,
+    ) -> io::Result<()> {
+        let mut kept = Ok(());
+        for (waiting, stored) in waiting.into_iter().zip(stored) {
+            withdraw(desk, &waiting, &stored.record.id).await;
+            kept = kept.and(self.tell(&waiting.file, why.clone()));
         }
         kept
     }
@@ -91,10 +156,11 @@ impl<'a> Committer<'a> {
     async fn commit(
         &mut self,
         desk: &Desk,
-        waiting: Vec<Waiting>,
-        stored: Vec<StoredFile>,
+        (waiting, stored): (Vec<Waiting>, Vec<StoredFile>),
+        together: bool,
     ) -> io::Result<()> {
-        let answer = desk.store.commit_uploads(&stored).await;
+        failpoint::reach("upload.before-commit");
+        let answer = desk.store.commit_uploads(&stored, together).await;
         failpoint::reach("upload.after-commit");
         let (refused, failure): (HashSet<String>, _) = match answer {
             Ok(refused) => (refused.into_iter().collect(), None),
@@ -136,14 +202,17 @@ async fn not_committed(desk: &Desk, waiting: Waiting, stored: StoredFile, why: S
         Ok(Some(there)) if there.provider_path == stored.record.provider_path => {
             return Outcome::Stored(Box::new(there));
         }
-        Ok(None) => {
-            let Places { object, sidecar } = &waiting.places;
-            let gone = put::take_back(&waiting.provider, &[sidecar, object]).await;
-            if gone && let Err(error) = desk.store.withdraw_intents(std::slice::from_ref(id)).await {
-                tracing::warn!("an intent is left to the next run: {error}");
-            }
-        }
+        Ok(None) => withdraw(desk, &waiting, id).await,
         Ok(Some(_)) | Err(_) => tracing::warn!("{} is left to the next run", waiting.places.object),
     }
     Outcome::failed(&why, "STORAGE_ERROR")
+}
+
+/// Takes the bytes back, then the intent.
+async fn withdraw(desk: &Desk, waiting: &Waiting, id: &String) {
+    let Places { object, sidecar } = &waiting.places;
+    let gone = put::take_back(&waiting.provider, &[sidecar, object]).await;
+    if gone && let Err(error) = desk.store.withdraw_intents(std::slice::from_ref(id)).await {
+        tracing::warn!("an intent is left to the next run: {error}");
+    }
 }

@@ -8,13 +8,13 @@
 mod check;
 mod commit;
 mod existing;
+mod judge;
 mod name;
 mod put;
 mod record;
 mod sources;
 
 use std::io;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,6 +26,7 @@ use tokio_stream::wrappers::ReceiverStream;
 
 use self::check::Candidate;
 use self::commit::{Arrived, Committer};
+use self::judge::{AHEAD, Judged, Spoilt, spoilt_by};
 use self::put::{PutError, Target, Way};
 use super::cleanup::ItemError;
 use super::{Clock, Interrupt, Progress, sidecar};
@@ -42,8 +43,6 @@ pub use sources::Sources;
 
 /// Intents written in one transaction, and records committed in one: as many as are ready, up to this.
 const GROUP: usize = 128;
-/// Files judged ahead of those under way; each is held open.
-const AHEAD: usize = 32;
 
 /// What to store, and how.
 #[derive(Debug, Clone)]
@@ -56,6 +55,8 @@ pub struct UploadRequest {
     pub uploaded_by: Option<String>,
     /// A file of the same name, size and content in the folder is not stored again.
     pub skip_existing: bool,
+    /// All files are stored, or none. Holds all their records until the end.
+    pub atomic: bool,
     /// Files under way at once.
     pub concurrency: usize,
     /// Bytes above which a file goes in parts.
@@ -84,7 +85,7 @@ pub struct Surroundings<'a> {
 }
 
 /// What became of one file.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub enum Outcome {
     /// Its record is committed.
     Stored(Box<FileRecord>),
@@ -169,43 +170,25 @@ pub async fn run(
     around.progress.start("Uploading", Some(sources.len()));
     let (told, listen) = mpsc::channel(GROUP);
     let mut committer = Committer::new(desk, around.progress, outcomes);
-    let judged = judge(sources, request.folder.clone(), around.interrupt.clone());
-    let send = dispatch(request, desk, around, judged, told);
-    let (begun, ended) = tokio::join!(send, committer.run(listen));
+    let (spoilt, expected) = (Spoilt::default(), sources.len());
+    let sources = if request.atomic {
+        judge::all(sources, request.folder.clone(), spoilt.clone()).await?
+    } else {
+        sources
+    };
+    let judged = judge::each(sources, request.folder.clone(), around.interrupt.clone());
+    let send = dispatch(request, desk, around, judged, (told, spoilt.clone()));
+    let commit = async {
+        if request.atomic {
+            committer.run_together(listen, &spoilt, expected).await
+        } else {
+            committer.run(listen).await
+        }
+    };
+    let (begun, ended) = tokio::join!(send, commit);
     around.progress.finish();
     begun?;
     Ok(ended?)
-}
-
-/// What reading a source came to.
-enum Judged {
-    Fit(Candidate),
-    Unfit(PathBuf, Refusal),
-    Lost(io::Error),
-}
-
-/// Judges the sources one after the other on a thread that may block, a little ahead of who takes them.
-fn judge(sources: Sources, folder: FolderRules, interrupt: Interrupt) -> mpsc::Receiver<Judged> {
-    let (sender, receiver) = mpsc::channel(AHEAD);
-    tokio::task::spawn_blocking(move || {
-        let refused = sources.refused.into_iter();
-        let unfit = refused.map(|(path, why)| Judged::Unfit(path, why));
-        let files = sources.files.iter().map(|record| match record {
-            Ok(record) => match check::candidate(sources::path_of(&record), &folder) {
-                Ok(candidate) => Judged::Fit(candidate),
-                Err((path, why)) => Judged::Unfit(path, why),
-            },
-            Err(error) => Judged::Lost(error),
-        });
-        for judged in files.chain(unfit) {
-            let lost = matches!(judged, Judged::Lost(_));
-            // Nobody listens once the upload ended.
-            if interrupt.is_requested() || sender.blocking_send(judged).is_err() || lost {
-                break;
-            }
-        }
-    });
-    receiver
 }
 
 /// A file with its record, on its way.
@@ -231,7 +214,7 @@ async fn dispatch(
     desk: Option<&Desk>,
     around: Surroundings<'_>,
     judged: mpsc::Receiver<Judged>,
-    told: Told,
+    (told, spoilt): (Told, Spoilt),
 ) -> io::Result<()> {
     let line = Line {
         request,
@@ -257,6 +240,12 @@ async fn dispatch(
         }
         if around.interrupt.is_requested() {
             break;
+        }
+        if let Some(first) = spoilt.get() {
+            for candidate in fit {
+                tell(told, &candidate.path, spoilt_by(first)).await;
+            }
+            continue;
         }
         let fit = fresh(request, desk, around, fit, told).await;
         let Some(desk) = desk else {

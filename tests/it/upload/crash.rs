@@ -12,9 +12,9 @@ use super::{assert_whole, objects, path, source, upload};
 use crate::common::TestEnv;
 use crate::common::deployment::Deployment;
 
-const SIGKILL: i32 = 9;
+pub(super) const SIGKILL: i32 = 9;
 
-fn rows(env: &TestEnv) -> i64 {
+pub(super) fn rows(env: &TestEnv) -> i64 {
     let sql = "SELECT count(*) FROM storage_files";
     env.sql().query_row(sql, [], |row| row.get(0)).unwrap()
 }
@@ -135,7 +135,7 @@ fn an_interrupt_finishes_or_rolls_back_and_says_130() {
 }
 
 /// Runs the binary in a shell that limits it.
-fn limited(env: &TestEnv, limits: &str, args: &[&str]) -> std::process::Output {
+pub(super) fn limited(env: &TestEnv, limits: &str, args: &[&str]) -> std::process::Output {
     let civic = env.process();
     let mut shell = std::process::Command::new("bash");
     shell.env_clear();

@@ -53,6 +53,7 @@ macro_rules! journal_suite {
             an_upload_becomes_a_record_and_leaves_no_intent
             an_upload_whose_intent_is_gone_is_refused_and_the_others_are_committed
             an_upload_whose_id_is_taken_is_refused_and_keeps_its_intent
+            uploads_that_belong_together_are_all_refused_for_one
             a_commit_that_is_repeated_changes_nothing
             intents_are_renewed_with_their_run_only
             a_step_and_its_change_are_written_together

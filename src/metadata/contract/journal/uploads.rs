@@ -48,7 +48,7 @@ pub(crate) async fn an_upload_becomes_a_record_and_leaves_no_intent(seeded: &Mak
     let store = &*made.store;
     store.intend_uploads(&[intent(1)]).await.unwrap();
     assert_eq!(store.intents().await.unwrap(), [intent(1)]);
-    assert_eq!(store.commit_uploads(&[file(1)]).await.unwrap(), [""; 0]);
+    assert_eq!(store.commit_uploads(&[file(1)], false).await.unwrap(), [""; 0]);
     assert_eq!(store.get(&id(1)).await.unwrap(), Some(file(1).record));
     assert_eq!(store.checksum(&id(1)).await.unwrap(), Some(file(1).sha256));
     assert_eq!(store.checksum(&id(2)).await.unwrap(), None);
@@ -60,7 +60,7 @@ pub(crate) async fn an_upload_whose_intent_is_gone_is_refused_and_the_others_are
     let store = &*made.store;
     store.intend_uploads(&[intent(1), intent(2)]).await.unwrap();
     store.withdraw_intents(&[id(1)]).await.unwrap();
-    let refused = store.commit_uploads(&[file(1), file(2)]).await.unwrap();
+    let refused = store.commit_uploads(&[file(1), file(2)], false).await.unwrap();
     assert_eq!(refused, [id(1)]);
     assert_eq!(store.get(&id(1)).await.unwrap(), None);
     assert_eq!(store.checksum(&id(1)).await.unwrap(), None);
@@ -71,10 +71,32 @@ pub(crate) async fn an_upload_whose_id_is_taken_is_refused_and_keeps_its_intent(
     let made = seeded(vec![Seed::new(1, "permits", "somebody's")]);
     let store = &*made.store;
     store.intend_uploads(&[intent(1)]).await.unwrap();
-    assert_eq!(store.commit_uploads(&[file(1)]).await.unwrap(), [id(1)]);
+    assert_eq!(store.commit_uploads(&[file(1)], false).await.unwrap(), [id(1)]);
     let there = store.get(&id(1)).await.unwrap().unwrap();
     assert_eq!(there.original_name, "somebody's");
     assert_eq!(ids_of_intents(store).await, [id(1)]);
+}
+
+pub(crate) async fn uploads_that_belong_together_are_all_refused_for_one(seeded: &Make) {
+    let made = seeded(vec![]);
+    let store = &*made.store;
+    let all = [file(1), file(2), file(3)];
+    let ids: Vec<String> = (1..=3).map(id).collect();
+    store
+        .intend_uploads(&[intent(1), intent(2), intent(3)])
+        .await
+        .unwrap();
+    store.withdraw_intents(&[id(2)]).await.unwrap();
+    assert_eq!(store.commit_uploads(&all, true).await.unwrap(), ids);
+    assert_eq!(ids_of_intents(store).await, [id(1), id(3)]);
+    for id in &ids {
+        assert_eq!(store.get(id).await.unwrap(), None);
+        assert_eq!(store.checksum(id).await.unwrap(), None);
+    }
+    store.intend_uploads(&[intent(2)]).await.unwrap();
+    assert_eq!(store.commit_uploads(&all, true).await.unwrap(), [""; 0]);
+    assert_eq!(store.get(&id(3)).await.unwrap(), Some(file(3).record));
+    assert_eq!(store.intents().await.unwrap(), []);
 }
 
 pub(crate) async fn a_commit_that_is_repeated_changes_nothing(seeded: &Make) {
@@ -82,11 +104,11 @@ pub(crate) async fn a_commit_that_is_repeated_changes_nothing(seeded: &Make) {
     let store = &*made.store;
     store.intend_uploads(&[intent(1)]).await.unwrap();
     for _ in 0..2 {
-        assert_eq!(store.commit_uploads(&[file(1)]).await.unwrap(), [""; 0]);
+        assert_eq!(store.commit_uploads(&[file(1)], false).await.unwrap(), [""; 0]);
     }
     let mut other = file(1);
     other.record.original_name = "another".to_owned();
-    assert_eq!(store.commit_uploads(&[other]).await.unwrap(), [id(1)]);
+    assert_eq!(store.commit_uploads(&[other], false).await.unwrap(), [id(1)]);
 }
 
 pub(crate) async fn intents_are_renewed_with_their_run_only(seeded: &Make) {

@@ -236,10 +236,16 @@ impl JournalStore for SqliteJournal {
             .await
     }
 
-    async fn commit_uploads(&self, files: &[StoredFile]) -> Result<Vec<String>> {
+    async fn commit_uploads(&self, files: &[StoredFile], together: bool) -> Result<Vec<String>> {
         let files = files.to_vec();
-        self.write(move |connection| uploads::commit(connection, &files))
-            .await
+        self.write(move |connection| {
+            if together {
+                uploads::commit_together(connection, &files)
+            } else {
+                uploads::commit(connection, &files)
+            }
+        })
+        .await
     }
 
     async fn withdraw_intents(&self, file_ids: &[String]) -> Result<()> {

@@ -43,6 +43,17 @@ pub(super) fn commit(connection: &Connection, files: &[StoredFile]) -> Answer<Ve
     Ok(refused)
 }
 
+/// All of them, or none: the ids of all come back then.
+pub(super) fn commit_together(connection: &Connection, files: &[StoredFile]) -> Answer<Vec<String>> {
+    connection.execute_batch("SAVEPOINT together")?;
+    if commit(connection, files)?.is_empty() {
+        connection.execute_batch("RELEASE together")?;
+        return Ok(Vec::new());
+    }
+    connection.execute_batch("ROLLBACK TO together; RELEASE together")?;
+    Ok(files.iter().map(|file| file.record.id.clone()).collect())
+}
+
 /// A call that is repeated after its answer was lost finds its own work done.
 fn is_committed(connection: &Connection, file: &StoredFile) -> Answer<bool> {
     let recorded = super::super::queries::get(connection, &file.record.id)?;
