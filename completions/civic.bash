@@ -39,7 +39,7 @@ _civic() {
             storage:list\ --sort) COMPREPLY=($(compgen -W $'created\nupdated\nname\nsize\nfolder\ntype' -- "$cur")) ;;
             storage:upload\ --from-list) compopt -o filenames; COMPREPLY=($(compgen -f -- "$cur")) ;;
             storage:download\ --out) compopt -o filenames; COMPREPLY=($(compgen -f -- "$cur")) ;;
-            storage:cleanup\ --kind) COMPREPLY=($(compgen -W $'orphaned-objects\norphaned-records\nmismatches\nmisplaced\nforeign\nunmapped\nsidecars' -- "$cur")) ;;
+            storage:cleanup\ --kind) COMPREPLY=($(compgen -W $'orphaned-objects\norphaned-records\nmismatches\nmisplaced\nforeign\nunmapped\nsidecars\nmultipart' -- "$cur")) ;;
             storage:cleanup\ --repair) COMPREPLY=($(compgen -W $'sizes' -- "$cur")) ;;
             storage:update\ --override) COMPREPLY=($(compgen -W $'ownership' -- "$cur")) ;;
             storage:move\ --override) COMPREPLY=($(compgen -W $'ownership' -- "$cur")) ;;

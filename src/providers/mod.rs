@@ -14,12 +14,14 @@ mod local;
 mod mapping;
 mod paged;
 mod s3;
+mod uploads;
 mod wire;
 mod xml;
 
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
+use futures::stream::{self, BoxStream, StreamExt};
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
 
@@ -27,6 +29,7 @@ pub use build::{build, mapping_of};
 pub use key::{Key, SIDECAR_SUFFIX, StoredShape, is_reserved, sidecar_object, stored_shape, uuids_in};
 pub use listing::{EntryKind, ListRequest, Listed, Listing};
 pub use mapping::Mapping;
+pub use uploads::UnfinishedUpload;
 
 /// What can go wrong between here and a provider. Rules: each names the provider and the operation; none holds a
 /// secret; NotFound of an object is an answer (`Ok(None)`), never an error.
@@ -117,6 +120,33 @@ impl Provider {
             Lister::S3(s3) => s3.head(key).await,
             Lister::Azure(azure) => azure.head(key).await,
             Lister::Gcs(gcs) => gcs.head(key).await,
+        }
+    }
+
+    /// Uploads in parts that were begun and not ended, in no order. None where the provider forgets them by itself, as
+    /// Azure does after a week, or keeps their bytes as files of its own, which [`Self::sweep`] removes.
+    ///
+    /// An end without an error is the end of everything.
+    pub fn unfinished_uploads(&self) -> BoxStream<'static, Result<UnfinishedUpload, ProviderError>> {
+        match &self.lister {
+            Lister::S3(s3) => s3.unfinished_uploads(),
+            Lister::Gcs(gcs) => gcs.unfinished_uploads(),
+            Lister::Local(_) | Lister::Azure(_) => stream::empty().boxed(),
+        }
+    }
+
+    /// Ends an upload in parts, whose bytes go for good; says whether there still was one.
+    ///
+    /// # Errors
+    /// Where the provider did not say that it is gone.
+    ///
+    /// # Cancellation
+    /// Safe to repeat.
+    pub async fn abort_upload(&self, upload: &UnfinishedUpload) -> Result<bool, ProviderError> {
+        match &self.lister {
+            Lister::S3(s3) => s3.abort_upload(upload).await,
+            Lister::Gcs(gcs) => gcs.abort_upload(upload).await,
+            Lister::Local(_) | Lister::Azure(_) => Ok(false),
         }
     }
 

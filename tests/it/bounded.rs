@@ -3,7 +3,9 @@
 use std::fs;
 use std::process::Stdio;
 
+use crate::cleanup_apply::Stopped;
 use crate::common::TestEnv;
+use crate::common::deployment::Deployment;
 
 /// Bytes by which a run of many may be larger than one of few: less than it would take to hold a record and its answer
 /// for each file more. Fewer files than these would not have filled the caches of the database.
@@ -99,4 +101,36 @@ fn ten_thousand_deletions_take_the_memory_of_four_thousand() {
         many.1,
         few.1
     );
+}
+
+/// The most that the process had held when the last of so many files of 9 MB was put, all at once.
+fn uploading(count: usize) -> u64 {
+    let deployment = Deployment::new();
+    let directory = deployment.env().tmp().join("source");
+    fs::create_dir_all(&directory).unwrap();
+    for n in 0..count {
+        fs::write(directory.join(format!("{n}.bin")), vec![b'x'; 9_000_000]).unwrap();
+    }
+    let many = count.to_string();
+    let args = [
+        "storage:upload",
+        "-r",
+        directory.to_str().unwrap(),
+        "--folder",
+        "permits",
+        "--concurrency",
+        &many,
+    ];
+    let stopped = Stopped::command(&deployment, &format!("upload.after-put:{count}"), &args);
+    let status = fs::read_to_string(format!("/proc/{}/status", stopped.0.id())).unwrap();
+    assert_eq!(stopped.go_on().code, 0);
+    let line = status.lines().find(|line| line.starts_with("VmHWM:")).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() << 10
+}
+
+#[test]
+fn many_files_at_once_hold_no_more_bytes_than_there_is_room_for() {
+    let (one, many) = (uploading(1), uploading(40));
+    // What the allocator keeps for later comes on top of the 48 MiB; all files at once would be 360 MB.
+    assert!(many < one + (144 << 20), "{many} bytes after {one}");
 }

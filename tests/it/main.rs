@@ -25,6 +25,7 @@ mod harness;
 mod kills;
 mod metadata;
 mod mounted;
+mod multipart;
 mod ownership;
 mod providers;
 mod questions;

@@ -129,22 +129,23 @@ async fn decide(
 fn summary(prepared: &Prepared) -> String {
     let line = |wanted: &cleanup::Wanted| {
         format!(
-            "{}: {} orphaned objects ({}), {} orphaned records{}",
+            "{}: {} orphaned objects ({}), {} orphaned records{}{}",
             wanted.provider,
             format_count(wanted.objects),
             format_size(wanted.bytes),
             format_count(wanted.records),
-            sidecars(wanted.sidecars)
+            more(wanted.sidecars, "sidecars without object and record"),
+            more(wanted.uploads, "unfinished uploads"),
         )
     };
     let lines: Vec<String> = prepared.cleanup.wanted.iter().map(line).collect();
     lines.join("\n")
 }
 
-fn sidecars(count: u64) -> String {
+fn more(count: u64, what: &str) -> String {
     match count {
         0 => String::new(),
-        count => format!(", {} sidecars without object and record", format_count(count)),
+        count => format!(", {} {what}", format_count(count)),
     }
 }
 
@@ -176,7 +177,7 @@ fn refused(refusal: &Refusal) -> Failure {
 fn done(cleanup: &Cleanup) -> u64 {
     let report = &cleanup.report;
     let cleaned = report.cleaned;
-    cleaned.objects + cleaned.records + cleaned.sidecars + report.repaired.unwrap_or(0)
+    cleaned.objects + cleaned.records + cleaned.sidecars + cleaned.uploads + report.repaired.unwrap_or(0)
 }
 
 /// The run was stopped by an error: its exit code says whether anything was done before.

@@ -88,6 +88,8 @@ pub enum KindArg {
     Unmapped,
     /// Sidecars whose object is gone; with --apply, those go whose record is gone, too
     Sidecars,
+    /// Uploads in parts that were never ended; with --apply, those of dead processes are ended
+    Multipart,
 }
 
 impl From<KindArg> for Kind {
@@ -100,6 +102,7 @@ impl From<KindArg> for Kind {
             KindArg::Foreign => Self::Foreign,
             KindArg::Unmapped => Self::Unmapped,
             KindArg::Sidecars => Self::Sidecars,
+            KindArg::Multipart => Self::Multipart,
         }
     }
 }
@@ -323,6 +326,7 @@ fn found(counts: &Counts, kinds: &[Kind]) -> u64 {
         Kind::Foreign => counts.foreign,
         Kind::Unmapped => counts.unmapped_records,
         Kind::Sidecars => counts.sidecars_without_object,
+        Kind::Multipart => counts.multipart_uploads,
         Kind::Errors => 0,
     };
     kinds.iter().map(of).sum()

@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 
 use crate::engine::cleanup::{
     Cleaned, Cleanup, CleanupReport, Counts, ErrorSummary, Findings, ItemError, Kind, Mismatch, Misplaced,
-    Mode, OrphanedObject, OrphanedRecord, ProviderScan, Skipped, Stray, Unmapped, Warning,
+    Mode, OrphanedObject, OrphanedRecord, ProviderScan, Skipped, StaleUpload, Stray, Unmapped, Warning,
 };
 use crate::engine::ownership::TakenOver;
 use crate::output::{Align, Human, Table, View, format_count, format_size};
@@ -44,6 +44,8 @@ struct Data<'a> {
     unmapped: Option<Items<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     sidecars: Option<Items<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    multipart_uploads: Option<Items<'a>>,
     counts: Counts,
     bytes_reclaimable: u64,
     cleaned: Cleaned,
@@ -74,6 +76,7 @@ impl<'a> Data<'a> {
             foreign: asked(Kind::Foreign),
             unmapped: asked(Kind::Unmapped),
             sidecars: asked(Kind::Sidecars),
+            multipart_uploads: asked(Kind::Multipart),
             counts: report.counts,
             bytes_reclaimable: report.bytes_reclaimable,
             cleaned: report.cleaned,
@@ -115,6 +118,7 @@ const fn type_of(kind: Kind) -> &'static str {
         Kind::Foreign => "foreign",
         Kind::Unmapped => "unmapped",
         Kind::Sidecars => "sidecarWithoutObject",
+        Kind::Multipart => "multipartUpload",
         Kind::Errors => "error",
     }
 }
@@ -153,6 +157,12 @@ impl CleanupView {
             let verb = if self.purged { "took away" } else { "moved" };
             let to = if self.purged { "" } else { " to the trash" };
             parts.push(format!("{verb} {} sidecars{to}", format_count(cleaned.sidecars)));
+        }
+        if cleaned.uploads > 0 {
+            parts.push(format!(
+                "ended {} unfinished uploads",
+                format_count(cleaned.uploads)
+            ));
         }
         if repaired > 0 {
             parts.push(format!("set {} sizes right", format_count(repaired)));
@@ -233,6 +243,8 @@ impl View for CleanupView {
             "actualSize",
             "lastModified",
             "createdAt",
+            "uploadId",
+            "initiated",
             "file",
             "error",
             "errorCode",
@@ -307,6 +319,15 @@ impl CleanupView {
             Kind::Unmapped => section(out, lines, kind, &UNMAPPED, |u: &Unmapped| {
                 vec![u.id.clone(), u.original_name.clone(), u.path.clone()]
             }),
+            Kind::Multipart => section(out, lines, kind, &UPLOADS, |u: &StaleUpload| {
+                let state = match (u.in_flight, u.too_recent) {
+                    (true, _) => "somebody works on it",
+                    (_, true) => "too recent to judge",
+                    _ => "nobody will end it",
+                };
+                let begun = day(&u.initiated.to_rfc3339());
+                vec![u.provider.clone(), u.key.clone(), begun, state.to_owned()]
+            }),
             Kind::Errors => section(out, lines, kind, &ERRORS, |e: &ItemError| {
                 vec![e.file.clone(), e.error.clone()]
             }),
@@ -334,6 +355,7 @@ impl CleanupView {
             (counts.in_flight, "being uploaded now"),
             (counts.sidecars_without_object, "sidecars without their object"),
             (counts.unmapped_records, "records of no configured provider"),
+            (counts.multipart_uploads, "uploads in parts that were never ended"),
         ];
         let texts: Vec<String> = seen
             .iter()
@@ -410,6 +432,15 @@ const STRAYS: Heading = Heading {
 const UNMAPPED: Heading = Heading {
     title: "Unmapped records: no configured provider matches their path",
     columns: &[("ID", Align::Left), ("NAME", Align::Left), ("PATH", Align::Left)],
+};
+const UPLOADS: Heading = Heading {
+    title: "Uploads in parts that were never ended",
+    columns: &[
+        ("PROVIDER", Align::Left),
+        ("KEY", Align::Left),
+        ("BEGUN", Align::Left),
+        ("STATE", Align::Left),
+    ],
 };
 const ERRORS: Heading = Heading {
     title: "Could not be judged",

@@ -54,6 +54,8 @@ pub struct Wanted {
     pub sidecars: u64,
     /// Of the objects.
     pub bytes: u64,
+    /// Uploads in parts to be ended: never files, so no deletions of any.
+    pub uploads: u64,
     /// Recorded sizes to be set right, where that was asked for; they are no deletions.
     pub repairs: u64,
 }
@@ -76,6 +78,8 @@ struct Of {
     has_record: bool,
     #[serde(default)]
     too_recent: bool,
+    #[serde(default)]
+    in_flight: bool,
 }
 
 /// Counts findings by provider, in the order of the scans.
@@ -92,6 +96,7 @@ pub fn wanted(providers: &[ProviderScan], findings: &Findings) -> io::Result<Vec
         Kind::OrphanedObjects,
         Kind::OrphanedRecords,
         Kind::Sidecars,
+        Kind::Multipart,
         Kind::Mismatches,
     ] {
         for line in findings.lines(kind) {
@@ -106,6 +111,7 @@ pub fn wanted(providers: &[ProviderScan], findings: &Findings) -> io::Result<Vec
                 }
                 Kind::OrphanedRecords => wanted.records += 1,
                 Kind::Sidecars => wanted.sidecars += u64::from(!item.has_record && !item.too_recent),
+                Kind::Multipart => wanted.uploads += u64::from(!item.in_flight && !item.too_recent),
                 _ => wanted.repairs += 1,
             }
         }

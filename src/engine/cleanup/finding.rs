@@ -20,6 +20,7 @@ pub enum Kind {
     Foreign,
     Unmapped,
     Sidecars,
+    Multipart,
     Errors,
 }
 
@@ -115,6 +116,29 @@ impl LoneSidecar {
     #[must_use]
     pub const fn may_go(&self) -> bool {
         !self.has_record && !self.too_recent
+    }
+}
+
+/// An upload in parts under a key of ours that was begun and not ended.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct StaleUpload {
+    pub provider: String,
+    pub key: String,
+    /// The provider's own name of it.
+    pub upload_id: String,
+    pub initiated: DateTime<Utc>,
+    /// Somebody alive works on it.
+    pub in_flight: bool,
+    /// Younger than the least age.
+    pub too_recent: bool,
+}
+
+impl StaleUpload {
+    /// Whether nothing speaks against its end.
+    #[must_use]
+    pub const fn may_go(&self) -> bool {
+        !self.in_flight && !self.too_recent
     }
 }
 

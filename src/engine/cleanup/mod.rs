@@ -12,6 +12,7 @@ mod compare;
 mod elsewhere;
 mod explain;
 mod finding;
+mod multipart;
 mod ordered;
 mod records;
 mod report;
@@ -27,6 +28,7 @@ use std::time::Duration;
 use futures::StreamExt;
 
 use self::classify::Classifier;
+use self::multipart::Unfinished;
 use self::ordered::Order;
 use self::scan::{Scan, Scanner};
 use self::settle::{Settled, settle};
@@ -40,8 +42,8 @@ pub use apply::{ApplyError, ApplyRequest, End, Prepared, RULES, Refusal, prepare
 pub use caps::{Caps, Wanted};
 pub use explain::{Explanation, Step, Subject, explain};
 pub use finding::{
-    Findings, ItemError, Kind, LoneSidecar, Mismatch, Misplaced, OrphanedObject, OrphanedRecord, Stray,
-    Unmapped,
+    Findings, ItemError, Kind, LoneSidecar, Mismatch, Misplaced, OrphanedObject, OrphanedRecord, StaleUpload,
+    Stray, Unmapped,
 };
 pub use report::{
     Cleaned, CleanupReport, Counts, ErrorCount, ErrorSummary, Mode, ProviderScan, Skipped, Warning,
@@ -134,8 +136,10 @@ pub async fn run(desk: Desk<'_>, request: &CleanupRequest) -> Result<Cleanup, Sc
     for provider in &request.providers {
         desk.progress.start(&format!("Comparing {}", provider.name), None);
         match compare(desk, request, provider, &known).await {
-            Ok((scan, warnings)) => {
+            Ok((scan, warnings, unfinished)) => {
                 run.take(&scan, warnings)?;
+                run.report.counts.add(&unfinished.counts);
+                run.findings.append(&unfinished.findings)?;
                 scans.push(scan);
             }
             Err(error) => run.fail(&provider.name, error),
@@ -172,7 +176,7 @@ async fn compare(
     request: &CleanupRequest,
     provider: &Provider,
     known: &HashSet<String>,
-) -> Result<(Scan, Vec<Warning>), ScanError> {
+) -> Result<(Scan, Vec<Warning>, Unfinished), ScanError> {
     let probe = provider.probe().await?;
     let split_at = split_points(desk.metadata, provider).await?;
     let scanner = || Scanner::new(&desk, request, (provider, probe), Classifier::new(known.clone()));
@@ -187,7 +191,8 @@ async fn compare(
         other => other?,
     };
     let warnings = rules::warnings(desk, request, (provider, probe), &scan).await?;
-    Ok((scan, warnings))
+    let unfinished = multipart::look(desk, request, (provider, probe.now), known).await?;
+    Ok((scan, warnings, unfinished))
 }
 
 /// Where the records say that a long listing may be split.

@@ -53,6 +53,9 @@ pub struct Counts {
     pub in_flight: u64,
     pub sidecars_without_object: u64,
     pub unmapped_records: u64,
+    /// Uploads in parts that were never ended; looked for where that was asked.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub multipart_uploads: u64,
 }
 
 impl Counts {
@@ -67,6 +70,7 @@ impl Counts {
         self.in_flight += other.in_flight;
         self.sidecars_without_object += other.sidecars_without_object;
         self.unmapped_records += other.unmapped_records;
+        self.multipart_uploads += other.multipart_uploads;
     }
 }
 
@@ -79,6 +83,9 @@ pub struct Cleaned {
     /// Those of orphaned records, and those that had outlived object and record.
     #[serde(skip_serializing_if = "is_zero")]
     pub sidecars: u64,
+    /// Uploads in parts that were never ended.
+    #[serde(rename = "multipartUploads", skip_serializing_if = "is_zero")]
+    pub uploads: u64,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands a reference")]
@@ -94,12 +101,14 @@ pub struct Skipped {
     pub mismatches: u64,
     #[serde(skip_serializing_if = "is_zero")]
     pub sidecars: u64,
+    #[serde(rename = "multipartUploads", skip_serializing_if = "is_zero")]
+    pub uploads: u64,
 }
 
 impl Skipped {
     #[must_use]
     pub const fn total(self) -> u64 {
-        self.objects + self.records + self.mismatches + self.sidecars
+        self.objects + self.records + self.mismatches + self.sidecars + self.uploads
     }
 }
 

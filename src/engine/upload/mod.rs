@@ -27,7 +27,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use self::check::Candidate;
 use self::commit::{Arrived, Committer};
 use self::judge::{AHEAD, Judged, Spoilt, spoilt_by};
-use self::put::{PutError, Target, Way};
+use self::put::{Memory, PutError, Target, Way};
 use super::cleanup::ItemError;
 use super::{Clock, Interrupt, Progress, sidecar};
 use crate::failpoint;
@@ -223,6 +223,7 @@ async fn dispatch(
             part: request.part_size,
             timeout: (request.provider.type_name != "local").then_some(request.timeout),
             interrupt: around.interrupt.clone(),
+            memory: Memory::new(),
         },
         permits: Arc::new(Semaphore::new(request.concurrency.max(1))),
         told,

@@ -10,14 +10,19 @@ use bytes::Bytes;
 use object_store::path::Path;
 use object_store::{Attributes, MultipartUpload, ObjectStoreExt, PutMultipartOptions, PutOptions};
 use sha2::{Digest, Sha256};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::{JoinError, JoinSet};
 
 use super::super::Interrupt;
+use crate::failpoint::reach;
 use crate::providers::{Provider, ProviderError};
 
 const OPERATION: &str = "upload";
 /// Parts of one file under way at once.
 const PARTS_IN_FLIGHT: usize = 3;
+/// KiB of files' bytes that one upload holds at once, whatever the number and the size of its files. A larger part, as
+/// files of over 480 GiB have, goes alone.
+const HELD: u32 = 48 << 10;
 /// S3 takes no smaller part but the last, and no more parts than this.
 ///
 /// # Source
@@ -58,6 +63,24 @@ pub(super) struct Way {
     /// For a single put or a part; the local disk is waited for.
     pub(super) timeout: Option<Duration>,
     pub(super) interrupt: Interrupt,
+    /// Who may hold bytes.
+    pub(super) memory: Memory,
+}
+
+/// Shared by all files of an upload: bytes are read when there is room for them.
+#[derive(Debug, Clone)]
+pub(super) struct Memory(Arc<Semaphore>);
+
+impl Memory {
+    pub(super) fn new() -> Self {
+        Self(Arc::new(Semaphore::new(HELD as usize)))
+    }
+
+    /// Room for so many bytes, until it is dropped: held by what is on its way, never by who waits, so that all go on.
+    async fn room(&self, bytes: u64) -> Option<OwnedSemaphorePermit> {
+        let kib = u32::try_from(bytes.div_ceil(1024)).unwrap_or(HELD).clamp(1, HELD);
+        Arc::clone(&self.0).acquire_many_owned(kib).await.ok()
+    }
 }
 
 /// Where the bytes go.
@@ -78,6 +101,7 @@ pub(super) async fn send(target: Target<'_>, way: &Way, file: File, size: u64) -
 }
 
 async fn whole(target: Target<'_>, way: &Way, file: File, size: u64) -> Result<String, PutError> {
+    let _room = way.memory.room(size).await;
     let (bytes, hash, _) = read(file, size.saturating_add(1), Sha256::new()).await?;
     if bytes.len() as u64 != size {
         return Err(PutError::Changed);
@@ -139,6 +163,7 @@ async fn parts(
         if way.interrupt.is_requested() {
             return Err(PutError::Interrupted);
         }
+        let room = way.memory.room(part).await;
         let bytes;
         (bytes, hash, file) = read(file, part, hash).await?;
         if bytes.is_empty() {
@@ -149,7 +174,12 @@ async fn parts(
             arrived(under_way.join_next().await)?;
         }
         let (provider, limit, put) = (Arc::clone(provider), way.timeout, upload.put_part(bytes.into()));
-        under_way.spawn(async move { within(limit, &provider, put).await });
+        under_way.spawn(async move {
+            let sent = within(limit, &provider, put).await;
+            drop(room);
+            sent
+        });
+        reach("upload.after-part");
     }
     while !under_way.is_empty() {
         arrived(under_way.join_next().await)?;
@@ -192,7 +222,8 @@ async fn within<T>(
 async fn read(file: File, most: u64, hash: Sha256) -> Result<(Bytes, Sha256, File), PutError> {
     let reading = tokio::task::spawn_blocking(move || {
         let mut hash = hash;
-        let mut bytes = Vec::new();
+        // At once, since growing would hold it twice.
+        let mut bytes = Vec::with_capacity(usize::try_from(most).unwrap_or(0));
         (&file).take(most).read_to_end(&mut bytes)?;
         hash.update(&bytes);
         Ok((Bytes::from(bytes), hash, file))

@@ -1,4 +1,4 @@
-//! Requests to the JSON API: one request with a token, one whole answer, within one time limit.
+//! Requests to the JSON API, and to the XML API where uploads in parts are: one request with a token, one whole answer, within one time limit.
 //!
 //! Source: Cloud Storage JSON API reference, "Objects: list", "get", "delete", and "Encoding URL path parts".
 
@@ -14,7 +14,11 @@ use object_store::gcp::GcpCredentialProvider;
 use super::{failure, page};
 use crate::providers::ProviderError;
 use crate::providers::paged::{Page, PageQuery, PageSource};
-use crate::providers::wire::{Answer, Context, encoded, exchange, query_of, within};
+use crate::providers::uploads::{self, UploadSource};
+use crate::providers::wire::{Answer, Context, encoded, exchange, path_of, query_of, within};
+use crate::providers::xml::element;
+
+const UPLOADS: &str = "list uploads";
 
 /// For how long an answer of the bucket vouches that a 404 means the object.
 const BUCKET_SEEN_FOR: Duration = Duration::from_secs(30);
@@ -24,6 +28,8 @@ pub(super) struct Client {
     pub(super) bucket: String,
     /// `https://…/storage/v1/b/<bucket>/o`
     pub(super) objects_url: String,
+    /// `https://…/<bucket>`, where the XML API has uploads in parts.
+    pub(super) bucket_url: String,
     pub(super) http: HttpClient,
     pub(super) credentials: GcpCredentialProvider,
     /// No key was found: the credentials are the machine's, if it has any.
@@ -139,6 +145,26 @@ impl Client {
         ];
         format!("{}?{}", self.objects_url, query_of(&pairs))
     }
+
+    /// Ends an upload in parts; whether there was one.
+    pub(super) async fn abort(&self, key: &[u8], id: &str) -> Result<bool, ProviderError> {
+        let context = self.context("abort an upload");
+        let path =
+            path_of(key).ok_or_else(|| context.invalid("no URL can name the key of an upload".into()))?;
+        let url = format!(
+            "{}/{path}?{}",
+            self.bucket_url,
+            query_of(&[("uploadId", Some(id))])
+        );
+        let answer = self.send(context, Method::DELETE, &url, None).await?;
+        match answer.status {
+            status if status.is_success() => Ok(true),
+            StatusCode::NOT_FOUND if element(&answer.body, "Code").as_deref() == Some("NoSuchUpload") => {
+                Ok(false)
+            }
+            _ => Err(self.failed(context, &answer)),
+        }
+    }
 }
 
 #[async_trait]
@@ -173,5 +199,22 @@ impl PageSource for Client {
 
     fn parallel(&self) -> usize {
         self.parallel
+    }
+}
+
+#[async_trait]
+impl UploadSource for Client {
+    async fn uploads(&self, query: &str) -> Result<uploads::Page, ProviderError> {
+        let context = self.context(UPLOADS);
+        let url = format!("{}?{query}", self.bucket_url);
+        let answer = self.send(context, Method::GET, &url, None).await?;
+        match answer.status {
+            StatusCode::OK => uploads::parse(&answer.body).map_err(|reason| context.invalid(reason)),
+            _ => Err(self.failed(context, &answer)),
+        }
+    }
+
+    fn invalid(&self, reason: String) -> ProviderError {
+        self.context(UPLOADS).invalid(reason)
     }
 }

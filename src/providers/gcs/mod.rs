@@ -15,11 +15,13 @@ mod store;
 
 use std::sync::{Arc, Mutex};
 
+use futures::stream::BoxStream;
 use http::{HeaderMap, Method, StatusCode, header};
 use object_store::ObjectStore;
 use object_store::gcp::GoogleCloudStorageBuilder;
 
 use super::paged::{self, PageQuery, PageSource, Pages};
+use super::uploads::{self, UnfinishedUpload, UploadSource};
 use super::wire::{self, chain, date};
 use super::{Key, ListRequest, Listed, Listing, Probe, ProviderError};
 use crate::config::{GcsConfig, Global};
@@ -66,6 +68,7 @@ pub(super) fn connect(
         provider: provider.to_owned(),
         bucket: config.bucket.clone(),
         objects_url: format!("{base}/storage/v1/b/{}/o", config.bucket),
+        bucket_url: format!("{base}/{}", config.bucket),
         http,
         credentials: Arc::clone(store.credentials()),
         keyless,
@@ -140,6 +143,18 @@ impl Gcs {
             }
             _ => Err(self.client.failed(context, &answer)),
         }
+    }
+
+    /// See [`Provider::unfinished_uploads`](super::Provider::unfinished_uploads).
+    pub(super) fn unfinished_uploads(&self) -> BoxStream<'static, Result<UnfinishedUpload, ProviderError>> {
+        let source: Arc<dyn UploadSource> = Arc::clone(&self.client) as _;
+        uploads::list(source, Arc::clone(&self.prefix))
+    }
+
+    /// See [`Provider::abort_upload`](super::Provider::abort_upload).
+    pub(super) async fn abort_upload(&self, upload: &UnfinishedUpload) -> Result<bool, ProviderError> {
+        let full = [self.prefix.as_bytes(), upload.key.as_bytes()].concat();
+        self.client.abort(&full, &upload.id).await
     }
 
     /// Asks for one key below the prefix.

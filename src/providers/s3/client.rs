@@ -11,7 +11,11 @@ use super::failure::Place;
 use super::page;
 use crate::providers::ProviderError;
 use crate::providers::paged::{Page, PageQuery, PageSource};
+use crate::providers::uploads::{self, UploadSource};
 use crate::providers::wire::{Answer, Context, chain, exchange, path_of, query_of, within};
+use crate::providers::xml::element;
+
+const UPLOADS: &str = "list uploads";
 
 #[derive(Debug)]
 pub(super) struct Client {
@@ -99,6 +103,23 @@ impl Client {
             .try_authorize(request, None)
             .map_err(|e| context.invalid(format!("the request could not be signed: {}", chain(&e))))
     }
+
+    /// Ends an upload in parts; whether there was one.
+    pub(super) async fn abort(&self, key: &[u8], id: &str) -> Result<bool, ProviderError> {
+        let context = self.context("abort an upload");
+        let url = self
+            .object_url(key)
+            .ok_or_else(|| context.invalid("no URL can name the key of an upload".into()))?;
+        let url = format!("{url}?{}", query_of(&[("uploadId", Some(id))]));
+        let answer = self.send(context, Method::DELETE, &url).await?;
+        match answer.status {
+            status if status.is_success() => Ok(true),
+            StatusCode::NOT_FOUND if element(&answer.body, "Code").as_deref() == Some("NoSuchUpload") => {
+                Ok(false)
+            }
+            _ => Err(self.failed(context, &answer)),
+        }
+    }
 }
 
 #[async_trait]
@@ -129,5 +150,22 @@ impl PageSource for Client {
 
     fn parallel(&self) -> usize {
         self.parallel
+    }
+}
+
+#[async_trait]
+impl UploadSource for Client {
+    async fn uploads(&self, query: &str) -> Result<uploads::Page, ProviderError> {
+        let context = self.context(UPLOADS);
+        let url = format!("{}?{query}", self.bucket_url);
+        let answer = self.send(context, Method::GET, &url).await?;
+        match answer.status {
+            StatusCode::OK => uploads::parse(&answer.body).map_err(|reason| context.invalid(reason)),
+            _ => Err(self.failed(context, &answer)),
+        }
+    }
+
+    fn invalid(&self, reason: String) -> ProviderError {
+        self.context(UPLOADS).invalid(reason)
     }
 }

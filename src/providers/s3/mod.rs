@@ -12,6 +12,7 @@ mod page;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use futures::stream::BoxStream;
 use http::{HeaderMap, Method, StatusCode, header};
 use object_store::ObjectStore;
 use object_store::aws::AmazonS3Builder;
@@ -19,6 +20,7 @@ use object_store::client::HttpClient;
 use secrecy::ExposeSecret;
 
 use super::paged::{self, PageQuery, PageSource, Pages};
+use super::uploads::{self, UnfinishedUpload, UploadSource};
 use super::wire::{self, chain, date, described};
 use super::{Key, ListRequest, Listed, Listing, Probe, ProviderError};
 use crate::config::{Global, S3Config, S3Credentials};
@@ -168,6 +170,18 @@ impl S3 {
             StatusCode::NOT_FOUND => self.confirm_bucket().await.map(|()| None),
             _ => Err(self.client.failed(context, &answer)),
         }
+    }
+
+    /// See [`Provider::unfinished_uploads`](super::Provider::unfinished_uploads).
+    pub(super) fn unfinished_uploads(&self) -> BoxStream<'static, Result<UnfinishedUpload, ProviderError>> {
+        let source: Arc<dyn UploadSource> = Arc::clone(&self.client) as _;
+        uploads::list(source, Arc::clone(&self.prefix))
+    }
+
+    /// See [`Provider::abort_upload`](super::Provider::abort_upload).
+    pub(super) async fn abort_upload(&self, upload: &UnfinishedUpload) -> Result<bool, ProviderError> {
+        let full = [self.prefix.as_bytes(), upload.key.as_bytes()].concat();
+        self.client.abort(&full, &upload.id).await
     }
 
     /// A 404 of a HEAD has no body to say what is missing, so the bucket is asked.

@@ -88,6 +88,16 @@ impl FakeS3 {
         self.heads.load(Ordering::SeqCst)
     }
 
+    /// A header of the first request of this method whose path holds the text.
+    pub fn header_of(&self, method: &str, path: &str, name: &str) -> Option<String> {
+        let requests = self.runtime.block_on(self.server.received_requests())?;
+        let mut asked = requests
+            .iter()
+            .filter(|request| request.method.as_str() == method);
+        let request = asked.find(|request| request.url.path().contains(path))?;
+        Some(request.headers.get(name)?.to_str().ok()?.to_owned())
+    }
+
     /// Methods of all requests that would have changed something.
     pub fn writes(&self) -> Vec<String> {
         let requests = self

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::{path, source, upload};
 use crate::common::deployment::{Deployment, Run};
+use crate::common::fake_s3::{BUCKET, Behaviour, FakeS3};
 use crate::common::{Remote, TestEnv};
 
 fn deployment(bucket: &impl Remote, prefix: &str) -> Deployment {
@@ -235,4 +236,39 @@ fn a_killed_upload_leaves_nothing_in_the_container() {
     if let Some(bucket) = TestEnv::azurite() {
         killed(&bucket);
     }
+}
+
+/// Up to the threshold a file goes in one request: the ETag of one in parts ends with their number.
+#[test]
+fn below_the_threshold_a_file_goes_whole_and_above_it_in_parts() {
+    if let Some(bucket) = TestEnv::seaweed() {
+        let deployment = deployment(&bucket, "");
+        let env = deployment.env();
+        for (size, parts) in [(5_000_000, ""), (10 << 20, ""), ((10 << 20) + 1, "-3\"")] {
+            let file = source(env, "file.bin", vec![7; size]);
+            let run = upload(env, &[path(&file), "--folder", "permits"]);
+            assert_eq!(run.code, 0, "{}", run.stdout);
+            let key = run.json()["data"]["successful"][0]["relativePath"]
+                .as_str()
+                .unwrap()
+                .to_owned();
+            let found = bucket.head(&key);
+            let etag = found.lines().find(|line| line.starts_with("etag:")).unwrap();
+            assert_eq!(etag.contains('-'), !parts.is_empty(), "{size}: {etag}");
+            assert!(etag.ends_with(parts), "{size}: {etag}");
+        }
+    }
+}
+
+#[test]
+fn s3_is_sent_the_checksum_of_every_body_in_the_signed_request() {
+    let fake = FakeS3::start(Behaviour::default());
+    let deployment = Deployment::new();
+    deployment.providers(&Deployment::s3(&fake.endpoint(), BUCKET, ""));
+    let file = source(deployment.env(), "a.txt", "what is sent");
+    upload(deployment.env(), &[path(&file), "--folder", "permits"]);
+    // SHA-256 of those bytes: signed with the request, so that the provider checks what came against it.
+    let sent = fake.header_of("PUT", "permits/", "x-amz-content-sha256");
+    let known = "f4ad6f8b54c2324aad996598ce204964af294dcdd4d73f2cc732c6b9b83b2f12";
+    assert_eq!(sent.as_deref(), Some(known));
 }

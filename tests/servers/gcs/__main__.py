@@ -33,6 +33,7 @@ from state import MOST_PARTS, Body, Bucket, Refused, Store, Upload, failed_preco
 
 TOKEN_PATH = "/computeMetadata/v1/instance/service-accounts/default/token"
 PAGE = 1000
+MOST_UPLOADS = 3  # on a page: few, so that the pages are turned
 PROPERTIES = {
     "content-type": "contentType",
     "content-encoding": "contentEncoding",
@@ -222,12 +223,24 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.answer(204)
 
     def list_uploads(self):
+        asked = lambda name: self.query.get(name, "")
+        encoded = (lambda name: urllib.parse.quote(name, safe="/")) if asked("encoding-type") == "url" else escape
+        most = min(int(self.query.get("max-uploads", MOST_UPLOADS)), MOST_UPLOADS)
+        after = (asked("key-marker"), asked("upload-id-marker") or "\uffff")
+        found = sorted((u.name, u.id, u.initiated) for u in self.bucket.uploads.values() if u.name.startswith(asked("prefix")))
+        found = [upload for upload in found if not asked("key-marker") or upload[:2] > after]
         entries = "".join(
-            f"<Upload><Key>{escape(u.name)}</Key><UploadId>{u.id}</UploadId><StorageClass>STANDARD</StorageClass>"
-            f"<Initiated>{stamp(u.initiated)}</Initiated></Upload>"
-            for u in sorted(self.bucket.uploads.values(), key=lambda u: (u.name, u.initiated))
+            f"<Upload><Key>{encoded(name)}</Key><UploadId>{id}</UploadId><StorageClass>STANDARD</StorageClass>"
+            f"<Initiated>{stamp(initiated)}</Initiated></Upload>"
+            for name, id, initiated in found[:most]
         )
-        inner = f"<Bucket>{self.bucket.name}</Bucket><MaxUploads>1000</MaxUploads><IsTruncated>false</IsTruncated>"
+        more = len(found) > most
+        inner = f"<Bucket>{self.bucket.name}</Bucket><MaxUploads>{most}</MaxUploads><IsTruncated>{str(more).lower()}</IsTruncated>"
+        if asked("encoding-type"):
+            inner += f"<EncodingType>{asked('encoding-type')}</EncodingType>"
+        if more:
+            name, id, _ = found[most - 1]
+            inner += f"<NextKeyMarker>{encoded(name)}</NextKeyMarker><NextUploadIdMarker>{id}</NextUploadIdMarker>"
         self.answer_xml("ListMultipartUploadsResult", inner + entries)
 
     def properties(self):

@@ -4,6 +4,7 @@
 //! batch every item is judged anew: what changed since the comparison is skipped and counted, never forced. Each
 //! change is written down before it is made, and settled after; what a crash leaves in between, the next run ends.
 
+mod multipart;
 mod objects;
 mod outcome;
 mod recheck;

@@ -8,7 +8,7 @@ use super::super::finding::Kind;
 use super::super::report::{Mode, Warning};
 use super::super::{Cleanup, CleanupRequest, Desk, ScanError, Wanted, run as compare};
 use super::outcome::Outcome;
-use super::{BATCH, Refusal, objects, records, refusals, sizes};
+use super::{BATCH, Refusal, multipart, objects, records, refusals, sizes};
 use crate::engine::Interrupt;
 use crate::engine::journal::{Journal, JournalError, RunHandle, recover};
 use crate::engine::ownership::{self, Permit};
@@ -118,7 +118,7 @@ impl Prepared {
         self.cleanup
             .wanted
             .iter()
-            .map(|w| w.deletions() + repairs(w.repairs))
+            .map(|w| w.deletions() + w.uploads + repairs(w.repairs))
             .sum()
     }
 
@@ -189,10 +189,11 @@ fn status(end: &End, outcome: &Outcome) -> RunStatus {
 }
 
 /// In this order: a sidecar goes with its orphaned record, where both are.
-const KINDS: [Kind; 4] = [
+const KINDS: [Kind; 5] = [
     Kind::OrphanedObjects,
     Kind::OrphanedRecords,
     Kind::Sidecars,
+    Kind::Multipart,
     Kind::Mismatches,
 ];
 
@@ -273,6 +274,7 @@ impl Work<'_> {
             Kind::OrphanedObjects => objects::batch(self, read(lines)?).await,
             Kind::OrphanedRecords => records::batch(self, read(lines)?).await,
             Kind::Sidecars => objects::sidecars(self, read(lines)?).await,
+            Kind::Multipart => multipart::batch(self, read(lines)?).await,
             _ => sizes::batch(self, read(lines)?).await,
         }
     }
@@ -285,7 +287,7 @@ impl Work<'_> {
                 |warning: &&Warning| warning.rule == ownership::RULE && warning.provider == wanted.provider;
             let told = cleanup.report.warnings.iter().find(speaks);
             if let Some(provider) = self.provider(&wanted.provider)
-                && (told.is_some() || wanted.deletions() > 0)
+                && (told.is_some() || wanted.deletions() + wanted.uploads > 0)
             {
                 let permit = Permit {
                     told: told.map(|warning| warning.message.as_str()),
