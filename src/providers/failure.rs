@@ -4,6 +4,7 @@
 use object_store::Error;
 
 use super::ProviderError;
+use super::digest::DAMAGED;
 
 /// Longer than any reason that is worth reading.
 const REASON_MAX: usize = 300;
@@ -26,19 +27,21 @@ pub(super) fn of_store(provider: &str, operation: &'static str, error: Error) ->
             operation,
             reason,
         }),
-        Error::Generic { source, .. } => own(source).unwrap_or(if is_refused(&reason) {
-            ProviderError::Invalid {
-                provider,
-                operation,
-                reason,
-            }
-        } else {
-            ProviderError::Unavailable {
-                provider,
-                operation,
-                reason,
-            }
-        }),
+        Error::Generic { source, .. } => {
+            own(source).unwrap_or(if is_refused(&reason) || reason.contains(DAMAGED) {
+                ProviderError::Invalid {
+                    provider,
+                    operation,
+                    reason,
+                }
+            } else {
+                ProviderError::Unavailable {
+                    provider,
+                    operation,
+                    reason,
+                }
+            })
+        }
         _ => ProviderError::Invalid {
             provider,
             operation,
@@ -62,6 +65,10 @@ fn is_refused(reason: &str) -> bool {
 fn spoken(error: &Error) -> String {
     let text = error.to_string();
     let (said, body) = text.split_at(text.find('<').unwrap_or(text.len()));
+    // Without the request's URL, which is long, and as percents.
+    let said = said.split_once("Error performing ").map_or(said, |(_, request)| {
+        request.split_once(" - ").map_or(said, |(_, why)| why)
+    });
     let mut reason: String = said
         .trim_end_matches([' ', ':'])
         .chars()

@@ -6,6 +6,7 @@
 
 mod azure;
 mod build;
+mod digest;
 mod failure;
 mod gcs;
 mod key;

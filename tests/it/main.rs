@@ -17,6 +17,7 @@ mod cleanup_rules;
 mod complaints;
 mod config;
 mod crowd;
+mod damaged;
 mod delete;
 mod download;
 mod edge;

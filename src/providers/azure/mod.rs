@@ -19,6 +19,7 @@ use http::{HeaderMap, header};
 use object_store::ObjectStore;
 use object_store::azure::MicrosoftAzureBuilder;
 
+use super::digest::{self, Comparison};
 use super::paged::{self, PageQuery, PageSource, Pages};
 use super::wire::{self, chain, date, described};
 use super::{Key, ListRequest, Listed, Listing, Probe, ProviderError};
@@ -66,7 +67,7 @@ pub(super) fn connect(
         .with_client_options(options)
         .with_retry(wire::no_retries(global));
     let inner = access
-        .give(builder, http.clone())
+        .give(builder, digest::compared(http.clone(), Comparison::Ours))
         .build()
         .map_err(|e| unusable(chain(&e)))?;
     let client = Arc::new(Client {

@@ -20,6 +20,7 @@ use http::{HeaderMap, Method, StatusCode, header};
 use object_store::ObjectStore;
 use object_store::gcp::GoogleCloudStorageBuilder;
 
+use super::digest::{self, Comparison};
 use super::paged::{self, PageQuery, PageSource, Pages};
 use super::uploads::{self, UnfinishedUpload, UploadSource};
 use super::wire::{self, chain, date};
@@ -62,7 +63,12 @@ pub(super) fn connect(
         .with_base_url(&base)
         .with_client_options(options)
         .with_retry(wire::no_retries(global));
-    let (builder, keyless) = account::open(builder, config, &http).map_err(unusable)?;
+    let (builder, keyless) = account::open(
+        builder,
+        config,
+        &digest::compared(http.clone(), Comparison::Theirs),
+    )
+    .map_err(unusable)?;
     let store = builder.build().map_err(|e| unusable(chain(&e)))?;
     let client = Arc::new(Client {
         provider: provider.to_owned(),
