@@ -307,7 +307,7 @@ fn drive<T>(builder: Builder, work: impl Future<Output = Result<T, Failure>>) ->
 }
 
 /// Ctrl-C, or what service managers send.
-async fn stop_signal() {
+pub async fn stop_signal() {
     let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()).ok();
     let terminated = async {
         match &mut terminate {

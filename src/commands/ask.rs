@@ -2,9 +2,12 @@
 
 use std::io::IsTerminal;
 
+use dialoguer::console::Term;
 use dialoguer::{Confirm, Input};
+use rustix::termios::{OptionalActions, Termios, tcgetattr, tcsetattr};
 
 use crate::Context;
+use crate::context::stop_signal;
 use crate::error::{Code, Exit, Failure};
 
 /// Whether somebody is there who can answer.
@@ -27,21 +30,54 @@ pub fn possible(context: &Context, question: &str) -> Result<(), Failure> {
 /// Shows `what` would be done and asks; `--yes` is the answer where it was given.
 ///
 /// # Errors
-/// Where the answer is no, or where nobody is there and `--yes` was not given.
-pub fn confirm(context: &Context, what: &str, question: &str) -> Result<(), Failure> {
+/// Where the answer is no, where a signal came instead of one, or where nobody is there and `--yes` was not given.
+///
+/// # Cancellation
+/// The terminal is as it was before the question.
+pub async fn confirm(context: &Context, what: &str, question: &str) -> Result<(), Failure> {
     possible(context, question)?;
     if context.global().yes {
         return Ok(());
     }
     context.printer().tell(what);
-    let answer = Confirm::new().with_prompt(question).default(false).interact_opt();
-    match answer.map_err(|error| unanswered(&error))? {
-        Some(true) => Ok(()),
-        _ => Err(Failure::new(
+    let terminal = Terminal::kept();
+    let question = question.to_owned();
+    // In a thread of its own: what waits for a key sees no signal.
+    let asked = tokio::task::spawn_blocking(move || {
+        let confirm = Confirm::new().with_prompt(question).default(false);
+        confirm.interact_opt()
+    });
+    let answer = tokio::select! {
+        asked = asked => asked,
+        () = stop_signal() => return Err(Failure::interrupted()),
+    };
+    drop(terminal);
+    match answer.unwrap_or_else(|lost| Err(std::io::Error::other(lost).into())) {
+        Ok(Some(true)) => Ok(()),
+        Ok(_) => Err(Failure::new(
             Exit::Failed,
             Code::Error,
             "the answer was no; nothing was changed",
         )),
+        Err(error) => Err(unanswered(&error)),
+    }
+}
+
+/// The modes of the terminal and its cursor, put back at the end: whoever waits for a key changes both.
+struct Terminal(Option<Termios>);
+
+impl Terminal {
+    fn kept() -> Self {
+        Self(tcgetattr(std::io::stdin()).ok())
+    }
+}
+
+impl Drop for Terminal {
+    fn drop(&mut self) {
+        if let Some(modes) = &self.0 {
+            let _ = tcsetattr(std::io::stdin(), OptionalActions::Now, modes);
+        }
+        let _ = Term::stderr().show_cursor();
     }
 }
 
@@ -60,6 +96,10 @@ pub fn line(question: &str, default: &str) -> Result<String, Failure> {
 }
 
 fn unanswered(error: &dialoguer::Error) -> Failure {
+    let dialoguer::Error::IO(read) = error;
+    if read.kind() == std::io::ErrorKind::Interrupted {
+        return Failure::interrupted();
+    }
     Failure::new(
         Exit::Failed,
         Code::Error,

@@ -97,7 +97,7 @@ pub fn run(context: &Context, args: &DeleteArgs) -> Result<Outcome, Failure> {
             return Ok(conclude(WORDS, None, changes));
         }
         let custody = ownership::check(&journal, &mut sites, touched, &args.ownership).await?;
-        ask::confirm(context, &selection.preview.to_string(), question)?;
+        ask::confirm(context, &selection.preview.to_string(), question).await?;
         changes.taken_over = ownership::claim(custody, &mut sites).await;
         recover(&journal, &sites.usable()).await?;
         let run = journal.begin(WORDS.operation, asked(args, &selection)).await?;

@@ -188,11 +188,8 @@ pub fn remove(context: &Context, args: FolderRemoveArgs) -> Result<Outcome, Fail
     }
     let edit = config::remove_folder(&context.load_request()?, context.loaded()?, &name)?;
     if !dry_run {
-        ask::confirm(
-            context,
-            &edit.diff(),
-            &format!("Remove folder {name} from {}?", edit.file.display()),
-        )?;
+        let question = format!("Remove folder {name} from {}?", edit.file.display());
+        context.block_on(ask::confirm(context, &edit.diff(), &question))?;
     }
     Edited {
         operation: "storage:folder:remove",

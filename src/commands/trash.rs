@@ -214,7 +214,7 @@ fn empty(context: &Context, args: &TrashArgs) -> Result<Outcome, Failure> {
         }
         let journal = context.run_journal()?;
         let custody = ownership::check(&journal, &mut sites, touched, &args.ownership).await?;
-        ask::confirm(context, &survey.preview.to_string(), QUESTION)?;
+        ask::confirm(context, &survey.preview.to_string(), QUESTION).await?;
         let taken_over = ownership::claim(custody, &mut sites).await;
         let overrides = args.ownership.asked();
         let asked = json!({ "before": before, "files": survey.total, "overrides": overrides });

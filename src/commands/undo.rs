@@ -136,7 +136,7 @@ pub(super) async fn put_back(
     let journal = context.run_journal()?;
     let touched = survey.touched.iter().map(String::as_str);
     let custody = ownership::check(&journal, &mut sites, touched, ownership).await?;
-    ask::confirm(context, &survey.preview.to_string(), question)?;
+    ask::confirm(context, &survey.preview.to_string(), question).await?;
     let taken_over = ownership::claim(custody, &mut sites).await;
     let progress = context.progress();
     let run = journal.begin(words.operation, asked).await?;

@@ -514,6 +514,43 @@ fn rule_7_what_changes_between_comparison_and_deletion_stays() {
 }
 
 #[test]
+fn rule_7_an_object_whose_uuid_some_record_got_meanwhile_stays() {
+    let deployment = drifted();
+    let args = [&APPLY[..], &["--kind", "orphaned-objects"]].concat();
+    let run = Stopped::at(&deployment, "cleanup.before-batch", &args);
+    // It names another place, as after a move: by its path alone nobody would know.
+    deployment.record(11, "/srv/elsewhere", &key("permits", 11), (10, days(1)));
+    let run = run.go_on();
+    assert_eq!(run.code, 0, "{}", run.stdout);
+    assert!(
+        exists(&deployment, 11) && !exists(&deployment, 12),
+        "{}",
+        run.stdout
+    );
+    assert_eq!(run.json()["data"]["skipped"]["objects"], 1);
+}
+
+#[test]
+fn rule_7_a_record_whose_object_comes_back_after_the_last_look_stays() {
+    let deployment = drifted();
+    let args = [&APPLY[..], &["--kind", "orphaned-records"]].concat();
+    let run = Stopped::at(&deployment, "cleanup.after-intend", &args);
+    assert!(
+        !has_record(&deployment, 21),
+        "the step that takes it out is written down"
+    );
+    deployment.old_file(&key("permits", 21));
+    let run = run.go_on();
+    assert_eq!(run.code, 0, "{}", run.stdout);
+    assert!(
+        has_record(&deployment, 21) && !has_record(&deployment, 22),
+        "{}",
+        run.stdout
+    );
+    assert_eq!(run.json()["data"]["skipped"]["records"], 1);
+}
+
+#[test]
 fn a_record_that_comes_while_its_object_moves_gets_it_back() {
     let deployment = drifted();
     let args = [&APPLY[..], &["--kind", "orphaned-objects"]].concat();

@@ -86,7 +86,7 @@ fn a_directory_that_cannot_be_read_is_a_clear_error_and_claims_nothing() {
 }
 
 /// `civic`, and where the test runs as root, whom modes do not bind: as nobody, from a copy that nobody may run.
-fn unprivileged(deployment: &Deployment) -> Command {
+pub fn unprivileged(deployment: &Deployment) -> Command {
     const NOBODY: u32 = 65534;
     let process = deployment.process();
     if !rustix::process::getuid().is_root() {
@@ -94,7 +94,9 @@ fn unprivileged(deployment: &Deployment) -> Command {
     }
     let root = deployment.storage().ancestors().nth(2).unwrap().to_owned();
     let copy = root.join("civic");
-    fs::copy(process.get_program(), &copy).unwrap();
+    if !copy.exists() {
+        fs::copy(process.get_program(), &copy).unwrap();
+    }
     let owner = format!("{NOBODY}:{NOBODY}");
     assert!(
         Command::new("chown")

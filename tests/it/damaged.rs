@@ -23,7 +23,7 @@ mod needs_server {
                 let (client, server) = (client.unwrap(), TcpStream::connect(&server).unwrap());
                 let (back, forth) = (server.try_clone().unwrap(), client.try_clone().unwrap());
                 thread::spawn(move || {
-                    carry(client, server, |byte| if byte == SENT { ARRIVES } else { byte })
+                    carry(client, server, |byte| if byte == SENT { ARRIVES } else { byte });
                 });
                 thread::spawn(move || carry(back, forth, |byte| byte));
             }

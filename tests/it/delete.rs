@@ -54,7 +54,7 @@ pub fn run_id(run: &Run) -> String {
 }
 
 /// Files 1 to `count` with their records, each of other bytes.
-fn deployment(count: u32) -> Deployment {
+pub fn deployment(count: u32) -> Deployment {
     let town = Deployment::new();
     for n in 1..=count {
         town.old_file(&key("permits", n));
@@ -65,7 +65,7 @@ fn deployment(count: u32) -> Deployment {
     town
 }
 
-fn state(town: &Deployment) -> (BTreeMap<String, Vec<u8>>, Vec<Vec<Sql>>) {
+pub fn state(town: &Deployment) -> (BTreeMap<String, Vec<u8>>, Vec<Vec<Sql>>) {
     (files(&town.storage()), rows(town.db()))
 }
 
@@ -354,7 +354,7 @@ fn two_processes_that_delete_the_same_files_delete_each_once() {
 }
 
 /// Runs on a terminal, where somebody answers the question with a key.
-fn answered(town: &Deployment, key: &str, args: &[&str]) -> (Option<i32>, String) {
+pub fn answered(town: &Deployment, key: &str, args: &[&str]) -> (Option<i32>, String) {
     let civic = town.process();
     let mut python = std::process::Command::new("python3");
     python

@@ -17,9 +17,7 @@ const QUESTION: &str = "Apply this?";
 
 /// Compares and applies.
 pub fn run(context: &Context, args: &CleanupArgs, request: CleanupRequest) -> Result<Outcome, Failure> {
-    if !context.global().yes && !ask::somebody() {
-        ask::confirm(context, "", QUESTION)?;
-    }
+    ask::possible(context, QUESTION)?;
     let journal = context.run_journal()?;
     let progress = context.progress();
     let kinds = request.kinds.clone();
@@ -108,7 +106,7 @@ async fn decide(
         ));
     }
     if prepared.changes() > 0
-        && let Err(failure) = ask::confirm(context, &summary(&prepared), QUESTION)
+        && let Err(failure) = ask::confirm(context, &summary(&prepared), QUESTION).await
     {
         return Ok((
             prepared.leave(RunStatus::Interrupted, &failure.message).await?,

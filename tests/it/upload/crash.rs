@@ -1,7 +1,6 @@
 //! What is left where an upload is killed, stopped, or finds no room: nothing that was acknowledged is lost, and the
 //! next run finishes the rest.
 
-use std::fs;
 use std::os::unix::process::ExitStatusExt;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
@@ -187,36 +186,6 @@ fn a_full_disk_is_told_and_leaves_nothing() {
         "{answer}"
     );
     assert_whole(env);
-}
-
-#[test]
-fn a_database_that_may_not_be_written_comes_before_any_work() {
-    let deployment = Deployment::new();
-    let env = deployment.env();
-    let file = source(env, "a.txt", "a");
-    deployment
-        .db()
-        .execute_batch("PRAGMA journal_mode = delete")
-        .unwrap();
-    let read_only = |yes: bool| {
-        let mut permissions = fs::metadata(env.database()).unwrap().permissions();
-        permissions.set_readonly(yes);
-        fs::set_permissions(env.database(), permissions).unwrap();
-    };
-    read_only(true);
-    // Root writes to what is read-only: then the file has to be immutable, or there is nothing to see.
-    if fs::OpenOptions::new().write(true).open(env.database()).is_ok() {
-        read_only(false);
-        let blocked = env.system_data().join("not-a-database");
-        fs::write(&blocked, "no database at all, but long enough to be looked at").unwrap();
-        let url = format!("sqlite:{}", blocked.display());
-        let run = upload(env, &[path(&file), "--folder", "permits", "--database", &url]);
-        assert!(matches!(run.code, 1 | 2), "{}", run.stdout);
-    } else {
-        let run = upload(env, &[path(&file), "--folder", "permits"]);
-        assert_eq!(run.code, 1, "{}", run.stdout);
-    }
-    assert!(objects(env).is_empty(), "no byte was put");
 }
 
 #[test]

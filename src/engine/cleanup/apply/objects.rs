@@ -9,6 +9,7 @@ use super::session::{ApplyError, Work};
 use crate::engine::objects::{
     MoveOutcome, PurgeOutcome, evidence_of, move_object, purge, put_back, sidecar_key, trash_key,
 };
+use crate::engine::upload::provider_code;
 use crate::failpoint::reach;
 use crate::metadata::journal::{Action, Intended, NewStep, Settlement, StepState};
 use crate::providers::{Key, Provider, ProviderError, sidecar_object};
@@ -27,7 +28,7 @@ enum Acted {
     /// It is where it was, since it or its record changed: no error.
     Left,
     /// It is where it was.
-    Failed(String),
+    Failed(String, &'static str),
     /// Nobody can tell: recovery will ask again.
     Unclear(ProviderError),
 }
@@ -157,7 +158,7 @@ async fn act(planned: &Planned) -> Acted {
     match move_object(provider, key, to, &evidence).await {
         Ok(MoveOutcome::Moved | MoveOutcome::AlreadyThere) => Acted::Gone,
         Ok(MoveOutcome::Changed | MoveOutcome::Missing) => Acted::Left,
-        Ok(MoveOutcome::TargetTaken) => Acted::Failed(format!("{to} in the trash is taken")),
+        Ok(MoveOutcome::TargetTaken) => Acted::Failed(format!("{to} in the trash is taken"), "STORAGE_ERROR"),
         Err(error) => unfinished(planned, error).await,
     }
 }
@@ -170,7 +171,7 @@ async fn unfinished(planned: &Planned, error: ProviderError) -> Acted {
         object,
     } = &planned.candidate;
     match provider.head(key).await {
-        Ok(Some(found)) if found == *object => Acted::Failed(error.to_string()),
+        Ok(Some(found)) if found == *object => Acted::Failed(error.to_string(), provider_code(&error)),
         _ => Acted::Unclear(error),
     }
 }
@@ -216,7 +217,7 @@ async fn settle(work: &mut Work<'_>, acted: Vec<(Planned, Acted)>) -> Result<(),
                 StepState::Failed,
                 Some("it changed since it was judged".to_owned()),
             ),
-            Acted::Failed(why) => (StepState::Failed, Some(why.clone())),
+            Acted::Failed(why, _) => (StepState::Failed, Some(why.clone())),
             Acted::Unclear(_) => return None,
         };
         Some(Settlement {
@@ -249,9 +250,9 @@ async fn settle(work: &mut Work<'_>, acted: Vec<(Planned, Acted)>) -> Result<(),
                 made.next();
                 work.left(planned.candidate.is_sidecar());
             }
-            Acted::Failed(why) => {
+            Acted::Failed(why, code) => {
                 made.next();
-                work.outcome.fail(&path, why, "STORAGE_ERROR")?;
+                work.outcome.fail(&path, why, code)?;
             }
         }
     }
