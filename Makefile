@@ -22,7 +22,7 @@ lint: need target/tools/installed  ## format, clippy, arrows between rooms, lice
 	$(TOOLS)/cargo-deny --log-level error --locked check bans licenses sources
 
 bench: need target/tools/installed target/azurite/installed target/bench-tools/installed  ## ratios to peers; benches/scale/run tells how to set the sizes
-	cargo build --release --locked
+	cargo build --release --locked --bins --examples
 	tests/servers/run benches/scale/run
 
 coverage: need target/tools/installed target/azurite/installed  ## line coverage into target/coverage

@@ -70,3 +70,8 @@ def run(*command, **more):
     if done.returncode:
         sys.exit(f"{command[0]} ended with {done.returncode}:\n{done.stderr.decode()[-2000:]}")
     return done.stdout
+
+
+def check(name, found, expected):
+    if found != expected:
+        sys.exit(f"{name} has {found} files, where {expected} were to be")

@@ -1,11 +1,11 @@
 //! What is put is compared with what arrived, whatever the wire made of it.
 //!
-//! S3 and Google compare the MD5 that they are sent; S3's signature holds a SHA-256 too, which not every server looks at.
-//! What Azure takes is signed before it comes here, so its answer, which says what arrived, is compared instead.
+//! S3 is told a SHA-256 of each body by object_store. Google compares the MD5 that it is sent. What Azure takes is signed
+//! before it comes here, so its answer, which says what arrived, is compared instead.
 //!
 //! # Source
-//! Amazon S3 API Reference, "PutObject" and "UploadPart"; Cloud Storage XML API reference, "Content-MD5"; Azure Blob
-//! Storage REST API, "Put Blob" and "Put Block", and its CRC: a CRC-64/NVME, least byte first.
+//! Cloud Storage XML API reference, "Content-MD5"; Azure Blob Storage REST API, "Put Blob" and "Put Block", and its CRC: a
+//! CRC-64/NVME, least byte first.
 
 use std::future::poll_fn;
 use std::pin::Pin;

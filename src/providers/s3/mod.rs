@@ -15,11 +15,10 @@ use std::time::{Duration, Instant};
 use futures::stream::BoxStream;
 use http::{HeaderMap, Method, StatusCode, header};
 use object_store::ObjectStore;
-use object_store::aws::AmazonS3Builder;
+use object_store::aws::{AmazonS3Builder, Checksum};
 use object_store::client::HttpClient;
 use secrecy::ExposeSecret;
 
-use super::digest::{self, Comparison};
 use super::paged::{self, PageQuery, PageSource, Pages};
 use super::uploads::{self, UnfinishedUpload, UploadSource};
 use super::wire::{self, chain, date, described};
@@ -72,16 +71,16 @@ pub(super) fn connect(
     let bucket_url = endpoint::bucket_url(config).map_err(unusable)?;
     let options = wire::client_options(global, bucket_url.starts_with("http://"));
     let http = wire::connect(&options).map_err(unusable)?;
-    let compared = digest::compared(http.clone(), Comparison::Theirs);
     let builder = AmazonS3Builder::new()
         .with_bucket_name(&config.bucket)
         .with_region(endpoint::region(config))
         .with_endpoint(&bucket_url)
         .with_virtual_hosted_style_request(true)
         .with_client_options(options)
+        .with_checksum_algorithm(Checksum::SHA256)
         .with_retry(wire::no_retries(global));
     let builder = match &config.credentials {
-        Some(credentials) => with_credentials(builder, credentials, compared).map_err(unusable)?,
+        Some(credentials) => with_credentials(builder, credentials, http.clone()).map_err(unusable)?,
         None => with_platform_credentials(builder),
     };
     let store = builder.build().map_err(|e| unusable(chain(&e)))?;
