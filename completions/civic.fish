@@ -1,6 +1,6 @@
 # fish completion for civic
-set -g __civic_valued --system-data --config --database --output --log-format --progress --color --folder --by --folder --search --type --provider --sort --page --limit --folder --from-list --concurrency --description --uploaded-by --out --provider --folder --kind --min-age --max-delete --repair --override --explain --limit --description --override --folder --from-list --concurrency --override --folder --file --from-list --concurrency --override --older-than --override --override --update --provider-type --path --bucket --account-name --container-name --region --endpoint --prefix --override --path --access --allowed-types --max-size --description --quota --path --access --allowed-types --max-size --description --quota --out
-set -g __civic_commands storage:usage storage:list storage:info storage:upload storage:download storage:cleanup storage:runs storage:update storage:move storage:delete storage:trash storage:undo storage:config storage:init storage:folder:add storage:folder:update storage:folder:remove completions man
+set -g __civic_valued --system-data --config --database --output --log-format --progress --color --folder --by --folder --search --type --provider --sort --page --limit --folder --from-list --concurrency --description --uploaded-by --out --provider --folder --kind --min-age --max-delete --repair --override --explain --folder --provider --sample --concurrency --limit --description --override --folder --from-list --concurrency --override --folder --file --from-list --concurrency --override --older-than --override --override --update --provider-type --path --bucket --account-name --container-name --region --endpoint --prefix --override --path --access --allowed-types --max-size --description --quota --path --access --allowed-types --max-size --description --quota --out
+set -g __civic_commands storage:usage storage:list storage:info storage:upload storage:download storage:cleanup storage:verify storage:runs storage:update storage:move storage:delete storage:trash storage:undo storage:config storage:init storage:folder:add storage:folder:update storage:folder:remove completions man
 
 # The command typed so far, joined by ':'; a first line says whether it is whole.
 function __civic_command
@@ -32,6 +32,7 @@ complete -c civic -n 'test (__civic_command) = stem:' -a 'storage:info' -d 'Show
 complete -c civic -n 'test (__civic_command) = stem:' -a 'storage:upload' -d 'Stores files in a folder: one, many, or what is below directories'
 complete -c civic -n 'test (__civic_command) = stem:' -a 'storage:download' -d 'Fetches files by id or by folder and name'
 complete -c civic -n 'test (__civic_command) = stem:' -a 'storage:cleanup' -d 'Finds objects without a record, records without an object, and sizes that differ. Changes nothing without --apply'
+complete -c civic -n 'test (__civic_command) = stem:' -a 'storage:verify' -d 'Compares records with their objects: whether each is there, its size, and with --checksum its content'
 complete -c civic -n 'test (__civic_command) = stem:' -a 'storage:runs' -d 'Shows what ran: when, by whom, and what it changed'
 complete -c civic -n 'test (__civic_command) = stem:' -a 'storage:update' -d 'Changes the description of a file; storage:undo takes the change back'
 complete -c civic -n 'test (__civic_command) = stem:' -a 'storage:move' -d 'Moves files into another folder: bytes, sidecar and record together; storage:undo moves them back'
@@ -52,6 +53,7 @@ complete -c civic -n 'test (__civic_command) = stem:storage' -a 'info' -d 'Shows
 complete -c civic -n 'test (__civic_command) = stem:storage' -a 'upload' -d 'Stores files in a folder: one, many, or what is below directories'
 complete -c civic -n 'test (__civic_command) = stem:storage' -a 'download' -d 'Fetches files by id or by folder and name'
 complete -c civic -n 'test (__civic_command) = stem:storage' -a 'cleanup' -d 'Finds objects without a record, records without an object, and sizes that differ. Changes nothing without --apply'
+complete -c civic -n 'test (__civic_command) = stem:storage' -a 'verify' -d 'Compares records with their objects: whether each is there, its size, and with --checksum its content'
 complete -c civic -n 'test (__civic_command) = stem:storage' -a 'runs' -d 'Shows what ran: when, by whom, and what it changed'
 complete -c civic -n 'test (__civic_command) = stem:storage' -a 'update' -d 'Changes the description of a file; storage:undo takes the change back'
 complete -c civic -n 'test (__civic_command) = stem:storage' -a 'move' -d 'Moves files into another folder: bytes, sidecar and record together; storage:undo moves them back'
@@ -112,6 +114,13 @@ complete -c civic -n 'test (__civic_command) = whole:storage:cleanup' -l overrid
 complete -c civic -n 'test (__civic_command) = whole:storage:cleanup' -l purge -d 'With --apply, delete objects for good instead of moving them to the trash'
 complete -c civic -n 'test (__civic_command) = whole:storage:cleanup' -l explain -x -d 'Tell of one record or object, by id, key or path, why it is a finding or is none'
 complete -c civic -n 'test (__civic_command) = whole:storage:cleanup' -l fail-on-findings -d 'Exit with 4 where anything was found'
+complete -c civic -n 'test (__civic_command) = whole:storage:verify' -l checksum -d 'Read every object and compare its SHA-256 with the one kept at its upload'
+complete -c civic -n 'test (__civic_command) = whole:storage:verify' -l folder -x -d 'Only files of this folder'
+complete -c civic -n 'test (__civic_command) = whole:storage:verify' -l provider -x -d 'Only files in this provider'
+complete -c civic -n 'test (__civic_command) = whole:storage:verify' -l sample -x -d 'Only so many of a hundred, drawn anew at every run'
+complete -c civic -n 'test (__civic_command) = whole:storage:verify' -l concurrency -x -d 'How many objects are looked at side by side [default: global.max_concurrent_downloads]'
+complete -c civic -n 'test (__civic_command) = whole:storage:verify' -l resume -d 'Go on where the last verification was interrupted'
+complete -c civic -n 'test (__civic_command) = whole:storage:verify' -l fail-on-findings -d 'Exit with 4 where anything was found'
 complete -c civic -n 'test (__civic_command) = whole:storage:runs' -l limit -x -d 'Runs to show, newest first; or steps, of one run'
 complete -c civic -n 'test (__civic_command) = whole:storage:update' -l description -x -d 'What the file is to be described as; an empty text takes the description away'
 complete -c civic -n 'test (__civic_command) = whole:storage:update' -l dry-run -d 'Only tell what would be changed'

@@ -142,6 +142,8 @@ pub enum Command {
     Download(commands::download::DownloadArgs),
     #[command(name = "storage:cleanup")]
     Cleanup(CleanupArgs),
+    #[command(name = "storage:verify")]
+    Verify(commands::verify::VerifyArgs),
     #[command(name = "storage:runs")]
     Runs(commands::runs::RunsArgs),
     #[command(name = "storage:update")]
@@ -177,6 +179,7 @@ impl Command {
             Self::Upload(args) => commands::upload::run(context, &args),
             Self::Download(args) => commands::download::run(context, &args),
             Self::Cleanup(args) => commands::cleanup::run(context, &args),
+            Self::Verify(args) => commands::verify::run(context, &args),
             Self::Runs(args) => context.block_on(commands::runs::run(context, args)),
             Self::Update(args) => commands::update::run(context, &args),
             Self::Move(args) => commands::r#move::run(context, &args),

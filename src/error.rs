@@ -11,6 +11,7 @@ use crate::config::{self, ConfigError, Problem, WriteError};
 use crate::engine::cleanup::{ApplyError, ScanError};
 use crate::engine::journal::JournalError;
 use crate::engine::upload::UploadError;
+use crate::engine::verify::VerifyError;
 use crate::metadata::MetadataError;
 use crate::providers::ProviderError;
 
@@ -169,6 +170,8 @@ pub enum RoomError {
     Journal(#[from] JournalError),
     #[error(transparent)]
     Upload(#[from] UploadError),
+    #[error(transparent)]
+    Verify(#[from] VerifyError),
 }
 
 impl<E> From<E> for Failure
@@ -181,12 +184,16 @@ where
         match error {
             RoomError::Config(error) => configuration(error, message),
             RoomError::ConfigWrite(error) => unwritten_config(&error, message),
-            RoomError::Metadata(error) => metadata(error, &message),
+            RoomError::Metadata(error) | RoomError::Verify(VerifyError::Metadata(error)) => {
+                metadata(error, &message)
+            }
             RoomError::Provider(error) => provider(error, message),
             RoomError::Scan(error) => scan(error, message),
             RoomError::Apply(error) => apply(error, message),
             RoomError::Journal(error) => journal(error, message),
-            RoomError::Upload(UploadError::Spill(_)) => no_room(message),
+            RoomError::Upload(UploadError::Spill(_)) | RoomError::Verify(VerifyError::Spill(_)) => {
+                no_room(message)
+            }
         }
     }
 }

@@ -28,3 +28,4 @@ pub mod undo;
 pub mod update;
 pub mod upload;
 pub mod usage;
+pub mod verify;

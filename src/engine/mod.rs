@@ -20,6 +20,7 @@ pub mod undo;
 pub mod update;
 pub mod upload;
 pub mod usage;
+pub mod verify;
 
 use chrono::{DateTime, Utc};
 

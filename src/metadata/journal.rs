@@ -301,6 +301,9 @@ pub trait JournalReader: MetadataStore {
     /// Hex SHA-256 of a file's content, where it is known.
     async fn checksum(&self, file_id: &str) -> Result<Option<String>>;
 
+    /// What was noted under a topic, ordered by name; see [`JournalStore::note`].
+    async fn notes(&self, topic: &str) -> Result<Vec<(String, String)>>;
+
     async fn steps(&self, query: &StepQuery) -> Result<Vec<Step>>;
 
     /// The installation's id, where one was made; see [`JournalStore::installation`].
@@ -371,6 +374,11 @@ pub trait JournalStore: JournalReader {
         settlements: &[Settlement],
         now: DateTime<Utc>,
     ) -> Result<Vec<bool>>;
+
+    /// Notes values under their names, over what was noted there before: how far a long look has come.
+    async fn note(&self, topic: &str, notes: &[(String, String)]) -> Result<()>;
+
+    async fn forget_notes(&self, topic: &str) -> Result<()>;
 
     /// The installation's id, made at the first call; what the ownership marker names.
     async fn installation(&self) -> Result<String>;

@@ -38,3 +38,4 @@ mod shells;
 mod sidecars;
 mod trash;
 mod upload;
+mod verify;

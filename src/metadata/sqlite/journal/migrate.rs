@@ -9,10 +9,11 @@ use super::super::trouble::Trouble;
 const MIGRATIONS: [&str; NEWEST as usize] = [
     include_str!("../../migrations/0001_journal.sql"),
     include_str!("../../migrations/0002_names.sql"),
+    include_str!("../../migrations/0003_notes.sql"),
 ];
 
 /// The version that this program makes.
-pub(super) const NEWEST: u32 = 2;
+pub(super) const NEWEST: u32 = 3;
 
 /// Brings the tables to the newest version; writes nothing where they are.
 pub(super) fn migrate(connection: &mut Connection) -> Result<(), Trouble> {

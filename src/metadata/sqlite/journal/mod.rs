@@ -6,6 +6,7 @@
 
 mod change;
 mod migrate;
+mod notes;
 mod runs;
 mod steps;
 #[cfg(test)]
@@ -131,6 +132,11 @@ impl JournalReader for SqliteStore {
         look(self, move |connection| uploads::checksum(connection, &file_id)).await
     }
 
+    async fn notes(&self, topic: &str) -> Result<Vec<(String, String)>> {
+        let topic = topic.to_owned();
+        look(self, move |connection| notes::all(connection, &topic)).await
+    }
+
     async fn steps(&self, query: &StepQuery) -> Result<Vec<Step>> {
         let query = query.clone();
         look(self, move |connection| steps::find(connection, &query)).await
@@ -166,6 +172,10 @@ impl JournalReader for SqliteJournal {
 
     async fn checksum(&self, file_id: &str) -> Result<Option<String>> {
         self.store.checksum(file_id).await
+    }
+
+    async fn notes(&self, topic: &str) -> Result<Vec<(String, String)>> {
+        self.store.notes(topic).await
     }
 
     async fn steps(&self, query: &StepQuery) -> Result<Vec<Step>> {
@@ -246,6 +256,18 @@ impl JournalStore for SqliteJournal {
             }
         })
         .await
+    }
+
+    async fn note(&self, topic: &str, notes: &[(String, String)]) -> Result<()> {
+        let (topic, notes) = (topic.to_owned(), notes.to_vec());
+        self.write(move |connection| notes::put(connection, &topic, &notes))
+            .await
+    }
+
+    async fn forget_notes(&self, topic: &str) -> Result<()> {
+        let topic = topic.to_owned();
+        self.write(move |connection| notes::forget(connection, &topic))
+            .await
     }
 
     async fn withdraw_intents(&self, file_ids: &[String]) -> Result<()> {
