@@ -1,5 +1,5 @@
 # fish completion for civic
-set -g __civic_valued --system-data --config --database --output --log-format --progress --color --folder --by --folder --search --type --provider --sort --page --limit --folder --from-list --concurrency --description --uploaded-by --out --provider --folder --kind --min-age --max-delete --repair --override --explain --folder --provider --sample --concurrency --limit --description --override --folder --from-list --concurrency --override --folder --file --from-list --concurrency --override --older-than --override --override --update --provider-type --path --bucket --account-name --container-name --region --endpoint --prefix --override --path --access --allowed-types --max-size --description --quota --path --access --allowed-types --max-size --description --quota --out
+set -g __civic_valued --system-data --config --database --output --log-format --progress --color --folder --by --folder --search --type --provider --sort --page --limit --folder --from-list --concurrency --description --uploaded-by --from-list --out --range --concurrency --provider --folder --kind --min-age --max-delete --repair --override --explain --folder --provider --sample --concurrency --limit --description --override --folder --from-list --concurrency --override --folder --file --from-list --concurrency --override --older-than --override --override --update --provider-type --path --bucket --account-name --container-name --region --endpoint --prefix --override --path --access --allowed-types --max-size --description --quota --path --access --allowed-types --max-size --description --quota --out
 set -g __civic_commands storage:usage storage:list storage:info storage:upload storage:download storage:cleanup storage:verify storage:runs storage:update storage:move storage:delete storage:trash storage:undo storage:config storage:init storage:folder:add storage:folder:update storage:folder:remove completions man
 
 # The command typed so far, joined by ':'; a first line says whether it is whole.
@@ -100,8 +100,12 @@ complete -c civic -n 'test (__civic_command) = whole:storage:upload' -l descript
 complete -c civic -n 'test (__civic_command) = whole:storage:upload' -l uploaded-by -x -d 'Who uploads, as the records will name them'
 complete -c civic -n 'test (__civic_command) = whole:storage:upload' -l dry-run -d 'Only check, and say what would be stored'
 complete -c civic -n 'test (__civic_command) = whole:storage:upload' -F
+complete -c civic -n 'test (__civic_command) = whole:storage:download' -l from-list -x -d 'Read ids from this file, one a line; `-` is stdin'
 complete -c civic -n 'test (__civic_command) = whole:storage:download' -l out -r -F -d 'A file or directory to write to, made where several are fetched; - is standard output, for one file [default: the working directory, under the original names]'
 complete -c civic -n 'test (__civic_command) = whole:storage:download' -l force -d 'Replace files that exist'
+complete -c civic -n 'test (__civic_command) = whole:storage:download' -l range -x -d 'Only these bytes of one file: FIRST-LAST counted from 0, FIRST- to the end, -COUNT for the last'
+complete -c civic -n 'test (__civic_command) = whole:storage:download' -l resume -d 'Keep what has arrived where a download breaks, and go on from what an earlier one kept'
+complete -c civic -n 'test (__civic_command) = whole:storage:download' -l concurrency -x -d 'How many files are fetched at once [default: global.max_concurrent_downloads]'
 complete -c civic -n 'test (__civic_command) = whole:storage:cleanup' -l dry-run -d 'Only look and report; the default'
 complete -c civic -n 'test (__civic_command) = whole:storage:cleanup' -l apply -d 'Move orphaned objects to the trash and take orphaned records out, after a question; storage:undo brings both back'
 complete -c civic -n 'test (__civic_command) = whole:storage:cleanup' -l provider -x -d 'Look at this provider only; may be given several times'

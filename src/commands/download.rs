@@ -9,10 +9,11 @@ use clap::Args;
 use futures::{StreamExt, stream};
 
 use super::batch::{Batch, Words};
+use super::named;
 use super::shared::the_one;
 use crate::Context;
 use crate::engine::cleanup::ItemError;
-use crate::engine::download::{self, DownloadError, Wanted};
+use crate::engine::download::{self, ByteRange, DownloadError, Placing, Wanted};
 use crate::engine::list::owner;
 use crate::engine::{Interrupt, Progress, info};
 use crate::error::{Code, Exit, Failure};
@@ -32,8 +33,11 @@ const WORDS: Words = Words {
 #[derive(Debug, Args)]
 pub struct DownloadArgs {
     /// Ids, or folders and names (`permits/plan.pdf`)
-    #[arg(value_name = "ID_OR_FILE", required = true)]
+    #[arg(value_name = "ID_OR_FILE", required_unless_present = "from_list")]
     files: Vec<String>,
+    /// Read ids from this file, one a line; `-` is stdin
+    #[arg(long, value_name = "FILE")]
+    from_list: Option<String>,
     /// A file or directory to write to, made where several are fetched; - is standard output, for one file
     /// [default: the working directory, under the original names]
     #[arg(long, value_name = "PATH")]
@@ -41,6 +45,15 @@ pub struct DownloadArgs {
     /// Replace files that exist
     #[arg(long)]
     force: bool,
+    /// Only these bytes of one file: FIRST-LAST counted from 0, FIRST- to the end, -COUNT for the last
+    #[arg(long, value_name = "A-B", allow_hyphen_values = true)]
+    range: Option<ByteRange>,
+    /// Keep what has arrived where a download breaks, and go on from what an earlier one kept
+    #[arg(long, conflicts_with = "range")]
+    resume: bool,
+    /// How many files are fetched at once [default: global.max_concurrent_downloads]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1000))]
+    concurrency: Option<u16>,
 }
 
 /// Downloads.
@@ -49,8 +62,17 @@ pub struct DownloadArgs {
 /// A name that several files have, before anything is fetched; what stands in the way of every file.
 pub fn run(context: &Context, args: &DownloadArgs) -> Result<Outcome, Failure> {
     let to_stdout = args.out.as_deref() == Some(Path::new("-"));
-    if to_stdout && args.files.len() > 1 {
+    let names = named::read(&args.files, args.from_list.as_deref())?;
+    if to_stdout && names.len() > 1 {
         return Err(Failure::usage("--out - takes one file"));
+    }
+    if to_stdout && args.resume {
+        return Err(Failure::usage(
+            "--resume needs a file to keep what has arrived in, and --out - has none",
+        ));
+    }
+    if args.range.is_some() && names.len() > 1 {
+        return Err(Failure::usage("--range takes one file"));
     }
     if to_stdout && context.printer().is_for_programs() {
         let message = "--out - writes the file itself, and no --output or --json beside it";
@@ -58,13 +80,16 @@ pub fn run(context: &Context, args: &DownloadArgs) -> Result<Outcome, Failure> {
     }
     context.block_on_changes(|interrupt| async move {
         let mut batch = Batch::new(WORDS, context.printer(), false);
-        let found = find(context, &args.files, &mut batch).await?;
-        let wanted = wanted(context, found, &mut batch).await?;
+        let found = find(context, &names, &mut batch).await?;
+        let mut wanted = wanted(context, found, &mut batch).await?;
+        if let Some(range) = args.range {
+            limit(&mut wanted, range)?;
+        }
         if to_stdout {
             return stream_one(context, wanted, batch, &interrupt).await;
         }
-        let targets = targets(args, wanted)?;
-        fetch(context, targets, args.force, &mut batch, &interrupt).await?;
+        let targets = targets(args, names.len(), wanted)?;
+        fetch(context, args, targets, (&mut batch, &interrupt)).await?;
         Ok(batch.conclude(interrupt.is_requested()))
     })
 }
@@ -119,10 +144,11 @@ async fn wanted(
                 sha256: store.checksum(&record.id).await?,
                 record,
                 provider,
+                range: None,
             }),
             Err(failure) => batch
                 .fail(&ItemError {
-                    file: named(&record),
+                    file: title(&record),
                     error: failure.message,
                     error_code: "STORAGE_CONFIGURATION_ERROR".into(),
                 })
@@ -132,8 +158,26 @@ async fn wanted(
     Ok(wanted)
 }
 
+/// Keeps to the bytes that were asked for.
+fn limit(wanted: &mut [Wanted], range: ByteRange) -> Result<(), Failure> {
+    for one in wanted {
+        let size = size_of(&one.record);
+        let asked = range.of(size).ok_or_else(|| {
+            let name = title(&one.record);
+            Failure::usage(format!("--range: {name} has no such bytes, but {size} in all"))
+        })?;
+        one.range = Some(asked);
+    }
+    Ok(())
+}
+
+/// Bytes, as recorded.
+fn size_of(record: &FileRecord) -> u64 {
+    u64::try_from(record.size).unwrap_or(0)
+}
+
 /// `folder/name`, as it may be typed.
-fn named(record: &FileRecord) -> String {
+fn title(record: &FileRecord) -> String {
     format!("{}/{}", record.folder, record.original_name)
 }
 
@@ -164,15 +208,19 @@ fn batch_failure(mut batch: Batch, record: &FileRecord, error: &DownloadError) -
 
 fn item_error(record: &FileRecord, error: &DownloadError) -> ItemError {
     ItemError {
-        file: named(record),
+        file: title(record),
         error: error.to_string(),
         error_code: error.code().to_owned(),
     }
 }
 
 /// Where each file goes. Names that clash among them get a number.
-fn targets(args: &DownloadArgs, wanted: Vec<Wanted>) -> Result<Vec<(Wanted, PathBuf)>, Failure> {
-    let several = args.files.len() > 1;
+fn targets(
+    args: &DownloadArgs,
+    names: usize,
+    wanted: Vec<Wanted>,
+) -> Result<Vec<(Wanted, PathBuf)>, Failure> {
+    let several = names > 1 || args.from_list.is_some();
     let directory = match &args.out {
         None => PathBuf::new(),
         Some(out) if several || out.is_dir() || ends_at_slash(out) => out.clone(),
@@ -204,22 +252,26 @@ fn ends_at_slash(path: &Path) -> bool {
 
 async fn fetch(
     context: &Context,
+    args: &DownloadArgs,
     targets: Vec<(Wanted, PathBuf)>,
-    force: bool,
-    batch: &mut Batch,
-    interrupt: &Interrupt,
+    (batch, interrupt): (&mut Batch, &Interrupt),
 ) -> Result<(), Failure> {
+    let placing = Placing {
+        force: args.force,
+        resume: args.resume,
+    };
     let progress = context.progress();
     progress.start("Downloading", Some(targets.len() as u64));
     let one = |(wanted, target): (Wanted, PathBuf)| async move {
         let outcome = if interrupt.is_requested() {
             Err(DownloadError::Interrupted)
         } else {
-            download::to_file(&wanted, &target, force, interrupt).await
+            download::to_file(&wanted, &target, placing, interrupt).await
         };
         (wanted.record, target, outcome)
     };
-    let limit = context.config()?.global.max_concurrent_downloads.max(1);
+    let configured = context.config()?.global.max_concurrent_downloads;
+    let limit = args.concurrency.map_or(configured, usize::from).max(1);
     let mut fetched = stream::iter(targets).map(one).buffer_unordered(limit);
     let mut completed = 0;
     while let Some((record, target, outcome)) = fetched.next().await {
@@ -227,7 +279,8 @@ async fn fetch(
         progress.advance(completed, &record.original_name);
         match outcome {
             Ok(()) => {
-                let size = u64::try_from(record.size).unwrap_or(0);
+                let size = args.range.and_then(|range| range.of(size_of(&record)));
+                let size = size.map_or_else(|| size_of(&record), |range| range.end - range.start);
                 batch.success(&record, &target.display().to_string(), size)
             }
             Err(error) => batch.fail(&item_error(&record, &error)),

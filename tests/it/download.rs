@@ -304,3 +304,262 @@ fn content_that_changed_under_a_known_checksum_is_an_integrity_error() {
         run.stderr
     );
 }
+
+/// A deployment with one file of 3 MB that this program stored, and its id.
+fn large(provider: Option<String>) -> (Deployment, String, Vec<u8>) {
+    let town = Deployment::new();
+    if let Some(provider) = provider {
+        town.providers(&provider);
+    }
+    let content: Vec<u8> = (0..3_000_000_u32)
+        .map(|n| n.wrapping_mul(2_654_435_761).to_be_bytes()[0])
+        .collect();
+    let source = town.env().tmp().join("large.bin");
+    fs::write(&source, &content).unwrap();
+    let run = town.civic(&[
+        "storage:upload",
+        "--json",
+        "--folder",
+        "permits",
+        source.to_str().unwrap(),
+    ]);
+    assert_eq!(run.code, 0, "{}", run.stdout);
+    let id = run.json()["data"]["successful"][0]["id"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    fs::remove_file(source).unwrap();
+    (town, id, content)
+}
+
+fn fetched(town: &Deployment, id: &str, more: &[&str]) -> Run {
+    let out = town.env().tmp().join("out.bin");
+    let args = [
+        "storage:download",
+        id,
+        "--json",
+        "-v",
+        "--out",
+        out.to_str().unwrap(),
+    ];
+    town.civic(&[&args[..], more].concat())
+}
+
+fn dies(town: &Deployment, id: &str) {
+    let out = town.env().tmp().join("out.bin");
+    let args = ["storage:download", id, "--resume", "--out", out.to_str().unwrap()];
+    let mut process = town.process();
+    let died = process
+        .args(args)
+        .env("CIVIC_FAILPOINT", "download.after-piece:5")
+        .status();
+    assert!(!died.unwrap().success());
+    assert_eq!(names(town.env().tmp()).len(), 2, "{:?}", names(town.env().tmp()));
+}
+
+fn part(town: &Deployment, end: &str) -> std::path::PathBuf {
+    let names = names(town.env().tmp());
+    town.env()
+        .tmp()
+        .join(names.iter().find(|name| name.ends_with(end)).unwrap())
+}
+
+fn ranges_are_those_bytes(provider: Option<String>) {
+    let (town, id, content) = large(provider);
+    let out = town.env().tmp().join("out.bin");
+    for (range, bytes) in [
+        ("0-99", &content[..100]),
+        ("2999990-", &content[2_999_990..]),
+        ("-7", &content[2_999_993..]),
+        ("1000-9999999", &content[1000..]),
+    ] {
+        let run = fetched(&town, &id, &["--force", "--range", range]);
+        assert_eq!(
+            (run.code, fs::read(&out).is_ok_and(|read| read == bytes)),
+            (0, true),
+            "{range}: {}",
+            run.stdout
+        );
+        assert_eq!(run.json()["data"]["bytes"], bytes.len());
+    }
+    let output = town
+        .process()
+        .args(["storage:download", &id, "--out", "-", "--range", "5-9"])
+        .output()
+        .unwrap();
+    assert_eq!(output.stdout, &content[5..10]);
+}
+
+fn what_broke_off_goes_on(provider: Option<String>) {
+    let (town, id, content) = large(provider);
+    dies(&town, &id);
+    let run = fetched(&town, &id, &["--resume"]);
+    assert_eq!(run.code, 0, "{}", run.stdout);
+    assert!(run.stderr.contains("bytes are here already"), "{}", run.stderr);
+    assert!(fs::read(town.env().tmp().join("out.bin")).unwrap() == content);
+    assert_eq!(names(town.env().tmp()), ["out.bin"]);
+}
+
+#[test]
+fn a_range_is_those_bytes_and_nothing_else() {
+    ranges_are_those_bytes(None);
+    let (town, id, _) = large(None);
+    for wrong in [
+        &["--range", "3000000-"][..],
+        &["--range", "5-4"],
+        &["--range", "0-9", "--resume"],
+        &["--range", "0-9", &id[..8]],
+    ] {
+        let run = fetched(&town, &id, wrong);
+        assert_eq!(run.code, 2, "{wrong:?}: {}", run.stdout);
+    }
+    assert_eq!(names(town.env().tmp()), Vec::<String>::new());
+    // Bytes of a file that is another by now are of no use.
+    let sql = "UPDATE storage_files SET size = 3000001";
+    town.db().execute(sql, []).unwrap();
+    let run = fetched(&town, &id, &["--range", "0-9"]);
+    assert_eq!(
+        (run.code, &run.json()["error"]["code"]),
+        (1, &json!("STORAGE_INTEGRITY_ERROR"))
+    );
+}
+
+#[test]
+fn what_broke_off_is_resumed_and_compared_whole() {
+    what_broke_off_goes_on(None);
+    let (town, id, content) = large(None);
+    // What is kept is no longer what arrived: that is told, thrown away, and fetched anew.
+    dies(&town, &id);
+    let mut kept = fs::read(part(&town, ".part")).unwrap();
+    kept[9] ^= 1;
+    fs::write(part(&town, ".part"), kept).unwrap();
+    let run = fetched(&town, &id, &["--resume"]);
+    assert_eq!(
+        (run.code, &run.json()["error"]["code"]),
+        (1, &json!("STORAGE_INTEGRITY_ERROR"))
+    );
+    assert_eq!(names(town.env().tmp()), Vec::<String>::new());
+    // Without its note it is worth nothing.
+    dies(&town, &id);
+    fs::remove_file(part(&town, ".note")).unwrap();
+    let run = fetched(&town, &id, &["--resume"]);
+    assert_eq!(run.code, 0, "{}", run.stdout);
+    assert!(!run.stderr.contains("already"), "{}", run.stderr);
+    assert!(fs::read(town.env().tmp().join("out.bin")).unwrap() == content);
+}
+
+#[test]
+fn a_part_of_an_object_that_was_replaced_is_thrown_away() {
+    let (town, id, content) = large(None);
+    // As CivicPress's files are: nobody kept a checksum that would tell.
+    town.db()
+        .execute("DELETE FROM civic_storage_checksums", [])
+        .unwrap();
+    dies(&town, &id);
+    let path: String = town
+        .db()
+        .query_row("SELECT provider_path FROM storage_files", [], |row| row.get(0))
+        .unwrap();
+    let other: Vec<u8> = content.iter().map(|byte| !byte).collect();
+    fs::write(path, &other).unwrap();
+    let run = fetched(&town, &id, &["--resume"]);
+    assert_eq!(run.code, 0, "{}", run.stdout);
+    assert!(run.stderr.contains("the object has changed"), "{}", run.stderr);
+    assert!(fs::read(town.env().tmp().join("out.bin")).unwrap() == other);
+    // And one of before the machine was started anew, since nothing would tell what never reached the disk.
+    fs::remove_file(town.env().tmp().join("out.bin")).unwrap();
+    dies(&town, &id);
+    let note = fs::read_to_string(part(&town, ".note")).unwrap();
+    let mut note: serde_json::Value = serde_json::from_str(&note).unwrap();
+    note["boot"] = "another".into();
+    fs::write(part(&town, ".note"), note.to_string()).unwrap();
+    let run = fetched(&town, &id, &["--resume"]);
+    assert_eq!(
+        (run.code, run.stderr.contains("already")),
+        (0, false),
+        "{}",
+        run.stderr
+    );
+}
+
+#[test]
+fn two_that_resume_the_same_file_do_not_write_into_one_another() {
+    let (town, id, content) = large(None);
+    let out = town.env().tmp().join("out.bin");
+    let args = [
+        "storage:download",
+        &id,
+        "--resume",
+        "--json",
+        "--out",
+        out.to_str().unwrap(),
+    ];
+    let first = crate::cleanup_apply::Stopped::command(&town, "download.after-piece:3", &args);
+    let second = fetched(&town, &id, &["--resume"]);
+    assert_eq!(second.code, 1, "{}", second.stdout);
+    assert!(second.stdout.contains("at work here"), "{}", second.stdout);
+    assert_eq!(first.go_on().code, 0);
+    assert!(fs::read(out).unwrap() == content);
+}
+
+#[test]
+fn ids_come_from_a_list_and_one_that_is_unknown_fails_alone() {
+    let env = TestEnv::fixture();
+    let list = env.tmp().join("list");
+    fs::write(&list, format!("{MINUTES}\n\n  {AGENDA}  \nnobody\n")).unwrap();
+    let out = env.tmp().join("out");
+    let args = [
+        "storage:download",
+        "--json",
+        "--concurrency",
+        "2",
+        "--from-list",
+        list.to_str().unwrap(),
+    ];
+    let run = Run::of(&env, args.iter().chain(&["--out", out.to_str().unwrap()]));
+    assert_eq!(run.code, 3, "{}", run.stdout);
+    assert_eq!(names(&out), ["agenda.txt", "minutes.md"]);
+    assert_eq!(run.json()["data"]["failed"][0]["file"], "nobody");
+}
+
+mod needs_server {
+    use super::{dies, fetched, large, ranges_are_those_bytes, what_broke_off_goes_on};
+    use crate::common::{Remote, TestEnv};
+
+    fn on<R: Remote>(fresh: impl Fn() -> Option<R>) {
+        for test in [ranges_are_those_bytes, what_broke_off_goes_on] {
+            let Some(bucket) = fresh() else { return };
+            test(Some(bucket.provider_yaml(bucket.kind(), "town")));
+        }
+    }
+
+    #[test]
+    fn parts_and_ranges_on_seaweedfs() {
+        on(TestEnv::seaweed);
+    }
+
+    /// It sends the whole file whatever range is asked for.
+    #[test]
+    fn rclone_has_no_ranges_and_is_told_so() {
+        let Some(bucket) = TestEnv::rclone() else { return };
+        let (town, id, content) = large(Some(bucket.provider_yaml("s3", "town")));
+        let run = fetched(&town, &id, &["--range", "0-99"]);
+        assert_eq!(run.code, 1, "{}", run.stdout);
+        assert!(run.stdout.contains("sends files whole"), "{}", run.stdout);
+        dies(&town, &id);
+        let run = fetched(&town, &id, &["--resume"]);
+        assert_eq!(run.code, 0, "{}", run.stdout);
+        assert!(run.stderr.contains("sends files whole"), "{}", run.stderr);
+        assert!(std::fs::read(town.env().tmp().join("out.bin")).unwrap() == content);
+    }
+
+    #[test]
+    fn parts_and_ranges_on_azurite() {
+        on(TestEnv::azurite);
+    }
+
+    #[test]
+    fn parts_and_ranges_on_gcs() {
+        on(TestEnv::gcs);
+    }
+}

@@ -1,26 +1,38 @@
-//! Download: an object's bytes to a file, or to a stream, with constant memory.
+//! Download: an object's bytes, or a range of them, to a file or to a stream, with constant memory.
 //!
 //! A file is written under a temporary name beside the target, compared with what the record and the checksum table
 //! say, made durable, then renamed: nobody ever sees half a file, and one that is not what it should be is not left.
+//! What has arrived when a download breaks is thrown away, unless it is to be resumed (see [`part`]).
+
+mod part;
+mod range;
 
 use std::fs::{self, File, Permissions};
 use std::io::{self, Write};
+use std::ops::Range;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::Arc;
 
 use futures::StreamExt;
-use object_store::ObjectStoreExt;
+use futures::stream::BoxStream;
+use object_store::{GetOptions, GetRange};
 use sha2::{Digest, Sha256};
 use tempfile::{Builder, NamedTempFile};
 use tokio::sync::mpsc;
 
+use self::part::Part;
 use super::Interrupt;
+use crate::failpoint::reach;
 use crate::metadata::FileRecord;
 use crate::providers::{Provider, ProviderError};
 
+pub use range::ByteRange;
+
 /// Pieces read ahead of the disk.
 const AHEAD: usize = 8;
+/// How object_store says that a server sent all where a range was asked for.
+const NOT_PARTIAL: &str = "non-partial response";
 /// No name on disk may be longer, in bytes; some room is left for a number.
 const LONGEST: usize = 245;
 
@@ -31,6 +43,17 @@ pub struct Wanted {
     pub provider: Arc<Provider>,
     /// Hex SHA-256 of its content, where it is known.
     pub sha256: Option<String>,
+    /// Only these of its bytes: their number is compared, and nothing else can be.
+    pub range: Option<Range<u64>>,
+}
+
+/// How a file is put in its place.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Placing {
+    /// Replace what is there.
+    pub force: bool,
+    /// Keep what has arrived where the download breaks, and go on from what an earlier one kept.
+    pub resume: bool,
 }
 
 /// Why a file was not fetched.
@@ -44,6 +67,8 @@ pub enum DownloadError {
     Integrity(String),
     #[error("{target} cannot be written: {error}")]
     Write { target: String, error: io::Error },
+    #[error("{0} sends files whole, and no range of them")]
+    NoRanges(String),
     #[error("interrupted")]
     Interrupted,
     #[error(transparent)]
@@ -58,7 +83,7 @@ impl DownloadError {
             Self::Missing(_) => "STORAGE_FILE_NOT_FOUND",
             Self::Exists(_) => "STORAGE_VALIDATION_ERROR",
             Self::Integrity(_) => "STORAGE_INTEGRITY_ERROR",
-            Self::Write { .. } | Self::Interrupted => "STORAGE_ERROR",
+            Self::Write { .. } | Self::NoRanges(_) | Self::Interrupted => "STORAGE_ERROR",
             Self::Provider(error) => super::upload::provider_code(error),
         }
     }
@@ -71,43 +96,52 @@ impl DownloadError {
     }
 }
 
-/// Fetches the file to `target`, whose directory must be there. Without `force` nothing is replaced.
+/// Fetches the file to `target`, whose directory must be there. Unless forced nothing is replaced.
 ///
 /// # Errors
 /// Everything that leaves the target as it was.
 ///
 /// # Cancellation
-/// May leave a file named `.civic-download-*` beside the target. An interrupt leaves nothing.
+/// May leave a file named `.civic-download-*` beside the target. An interrupt leaves nothing but what is to be resumed.
 pub async fn to_file(
     wanted: &Wanted,
     target: &Path,
-    force: bool,
+    placing: Placing,
     interrupt: &Interrupt,
 ) -> Result<(), DownloadError> {
     let exists = || DownloadError::Exists(target.display().to_string());
-    if !force && fs::symlink_metadata(target).is_ok() {
+    if !placing.force && fs::symlink_metadata(target).is_ok() {
         return Err(exists());
     }
     let written = |error| DownloadError::write(target, error);
     let directory = match target.parent() {
-        Some(above) if !above.as_os_str().is_empty() => above,
-        _ => Path::new("."),
+        Some(above) if !above.as_os_str().is_empty() => above.to_path_buf(),
+        _ => ".".into(),
     };
-    let temporary = Builder::new()
-        .prefix(".civic-download-")
-        .permissions(Permissions::from_mode(0o666))
-        .tempfile_in(directory)
-        .map_err(written)?;
-    let temporary: NamedTempFile = fetch(wanted, temporary, interrupt)
-        .await
-        .map_err(|failed| failed.at(target))?;
-    let (target_owned, directory) = (target.to_path_buf(), directory.to_path_buf());
+    let at = |failed: Failed| failed.at(target);
+    // Held until the file has its name: whoever opened the part before would write into it.
+    let (whole, _held) = if placing.resume {
+        let part = Part::open(&directory, wanted).map_err(written)?;
+        part.fill(wanted, interrupt).await.map_err(at)?
+    } else {
+        let temporary = Builder::new()
+            .prefix(".civic-download-")
+            .permissions(Permissions::from_mode(0o666))
+            .tempfile_in(&directory)
+            .map_err(written)?;
+        let pieces = open(wanted, None, None).await?.pieces;
+        let filled: NamedTempFile = fill(wanted, temporary, Sofar::default(), (pieces, interrupt))
+            .await
+            .map_err(at)?;
+        (filled.into_temp_path(), None)
+    };
+    let (target_owned, force) = (target.to_path_buf(), placing.force);
     let placed = tokio::task::spawn_blocking(move || {
-        temporary.as_file().sync_all()?;
+        File::open(&whole)?.sync_all()?;
         if force {
-            temporary.persist(&target_owned)?;
+            whole.persist(&target_owned)?;
         } else {
-            temporary.persist_noclobber(&target_owned)?;
+            whole.persist_noclobber(&target_owned)?;
         }
         File::open(directory)?.sync_all()
     });
@@ -129,7 +163,8 @@ pub async fn to_stream(
     out: Box<dyn Write + Send>,
     interrupt: &Interrupt,
 ) -> Result<(), DownloadError> {
-    match fetch(wanted, out, interrupt).await {
+    let pieces = open(wanted, None, None).await?.pieces;
+    match fill(wanted, out, Sofar::default(), (pieces, interrupt)).await {
         Err(Failed::Write(error)) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         Err(failed) => Err(failed.at(Path::new("standard output"))),
         Ok(_) => Ok(()),
@@ -156,20 +191,31 @@ impl<E: Into<DownloadError>> From<E> for Failed {
     }
 }
 
-/// Streams the object into `out`, which is written on a thread that may block, and compares.
-async fn fetch<W: Write + Send + 'static>(
+/// What of the file is there already.
+#[derive(Default)]
+struct Sofar {
+    hash: Sha256,
+    /// Bytes.
+    size: u64,
+}
+
+type Pieces = BoxStream<'static, object_store::Result<bytes::Bytes>>;
+
+/// Streams pieces into `out`, which is written on a thread that may block, and compares all of it.
+async fn fill<W: Write + Send + 'static>(
     wanted: &Wanted,
     out: W,
-    interrupt: &Interrupt,
+    sofar: Sofar,
+    (mut pieces, interrupt): (Pieces, &Interrupt),
 ) -> Result<W, Failed> {
-    let mut pieces = open(wanted).await?;
     let (sender, mut receiver) = mpsc::channel::<bytes::Bytes>(AHEAD);
     let writer = tokio::task::spawn_blocking(move || {
-        let (mut out, mut hash, mut size) = (out, Sha256::new(), 0_u64);
+        let (mut out, Sofar { mut hash, mut size }) = (out, sofar);
         while let Some(piece) = receiver.blocking_recv() {
             out.write_all(&piece)?;
             hash.update(&piece);
             size += piece.len() as u64;
+            reach("download.after-piece");
         }
         out.flush()?;
         Ok((out, size, super::upload::hex(hash)))
@@ -205,9 +251,18 @@ async fn fetch<W: Write + Send + 'static>(
     Ok(out)
 }
 
-async fn open(
+/// An object that is about to arrive.
+struct Arriving {
+    pieces: Pieces,
+    etag: Option<String>,
+}
+
+/// Asks for the object, from a byte on, and only while it is the one with that ETag: `None` where it is another.
+async fn ask(
     wanted: &Wanted,
-) -> Result<futures::stream::BoxStream<'static, object_store::Result<bytes::Bytes>>, DownloadError> {
+    from: Option<u64>,
+    etag: Option<&str>,
+) -> Result<Option<Arriving>, DownloadError> {
     let provider = &wanted.provider;
     let path = &wanted.record.provider_path;
     let key = provider
@@ -215,8 +270,27 @@ async fn open(
         .key_of(path)
         .ok_or_else(|| DownloadError::Missing(path.clone()))?;
     let location = provider.location(&key)?;
-    match provider.store.get(&location).await {
-        Ok(got) => Ok(got.into_stream()),
+    let range = match (&wanted.range, from) {
+        (Some(range), _) => Some(GetRange::Bounded(range.clone())),
+        (None, from) => from.map(GetRange::Offset),
+    };
+    let options = GetOptions {
+        if_match: etag.map(str::to_owned),
+        range,
+        ..GetOptions::default()
+    };
+    match provider.store.get_opts(&location, options).await {
+        Ok(got) => {
+            held_to_its_size(wanted, got.meta.size)?;
+            Ok(Some(Arriving {
+                etag: got.meta.e_tag.clone(),
+                pieces: got.into_stream(),
+            }))
+        }
+        Err(error) if error.to_string().contains(NOT_PARTIAL) => {
+            Err(DownloadError::NoRanges(provider.name.clone()))
+        }
+        Err(object_store::Error::Precondition { .. }) if etag.is_some() => Ok(None),
         Err(object_store::Error::NotFound { .. }) => {
             // A bucket or root that is gone is another matter, and a HEAD tells.
             provider.head(&key).await?;
@@ -226,7 +300,27 @@ async fn open(
     }
 }
 
+/// A range of an object of another size is a range of another file.
+fn held_to_its_size(wanted: &Wanted, size: u64) -> Result<(), DownloadError> {
+    let recorded = wanted.record.size;
+    if wanted.range.is_none() || i64::try_from(size) == Ok(recorded) {
+        return Ok(());
+    }
+    let why = format!("{size} bytes are there, where the record says {recorded}");
+    Err(DownloadError::Integrity(why))
+}
+
+async fn open(wanted: &Wanted, from: Option<u64>, etag: Option<&str>) -> Result<Arriving, DownloadError> {
+    let changed = || DownloadError::Integrity("the object was replaced meanwhile".to_owned());
+    ask(wanted, from, etag).await?.ok_or_else(changed)
+}
+
 fn compare(wanted: &Wanted, size: u64, sha256: &str) -> Result<(), DownloadError> {
+    if let Some(range) = &wanted.range {
+        let asked = range.end - range.start;
+        let why = || DownloadError::Integrity(format!("{size} bytes of the {asked} that were asked for"));
+        return if size == asked { Ok(()) } else { Err(why()) };
+    }
     let recorded = wanted.record.size;
     if i64::try_from(size) != Ok(recorded) {
         let why = format!("{size} bytes, where the record says {recorded}");
