@@ -7,7 +7,7 @@ _civic() {
     [[ $line == *[[:space:]] ]] && words+=("")
     local cur=${words[${#words[@]} - 1]} prev="" stem="" command="" i word
     local skip=0
-    local valued=' --access --account-name --allowed-types --bucket --by --color --concurrency --config --container-name --database --description --endpoint --explain --file --folder --from-list --kind --limit --log-format --max-delete --max-size --min-age --older-than --out --output --override --page --path --prefix --progress --provider --provider-type --quota --range --region --repair --sample --search --sort --system-data --type --update --uploaded-by '
+    local valued=' --access --account-name --allowed-types --bucket --by --color --concurrency --config --container-name --database --description --endpoint --explain --file --folder --from-list --kind --limit --log-format --max-delete --max-size --min-age --older-than --out --output --override --page --path --plan --plan-max-age --prefix --progress --provider --provider-type --quota --range --region --repair --sample --search --sort --system-data --type --update --uploaded-by '
     local commands=' storage:usage storage:list storage:info storage:upload storage:download storage:cleanup storage:verify storage:runs storage:update storage:move storage:delete storage:trash storage:undo storage:config storage:init storage:folder:add storage:folder:update storage:folder:remove completions man '
     for ((i = 1; i < ${#words[@]} - 1; i++)); do
         word=${words[i]}
@@ -40,6 +40,7 @@ _civic() {
             storage:upload\ --from-list) compopt -o filenames; COMPREPLY=($(compgen -f -- "$cur")) ;;
             storage:download\ --out) compopt -o filenames; COMPREPLY=($(compgen -f -- "$cur")) ;;
             storage:cleanup\ --kind) COMPREPLY=($(compgen -W $'orphaned-objects\norphaned-records\nmismatches\nmisplaced\nforeign\nunmapped\nsidecars\nmultipart' -- "$cur")) ;;
+            storage:cleanup\ --plan) compopt -o filenames; COMPREPLY=($(compgen -f -- "$cur")) ;;
             storage:cleanup\ --repair) COMPREPLY=($(compgen -W $'sizes' -- "$cur")) ;;
             storage:update\ --override) COMPREPLY=($(compgen -W $'ownership' -- "$cur")) ;;
             storage:move\ --override) COMPREPLY=($(compgen -W $'ownership' -- "$cur")) ;;
@@ -62,7 +63,7 @@ _civic() {
         storage:info) if [[ $cur == -* ]]; then COMPREPLY=($(compgen -W $'--system-data\n--config\n--database\n--output\n--json\n--silent\n--verbose\n--log-format\n--no-progress\n--progress\n--color\n--yes\n--help\n--version' -- "$cur")); else :; fi ;;
         storage:upload) if [[ $cur == -* ]]; then COMPREPLY=($(compgen -W $'--folder\n--recursive\n--from-list\n--concurrency\n--skip-existing\n--atomic\n--description\n--uploaded-by\n--dry-run\n--system-data\n--config\n--database\n--output\n--json\n--silent\n--verbose\n--log-format\n--no-progress\n--progress\n--color\n--yes\n--help\n--version' -- "$cur")); else compopt -o filenames; COMPREPLY=($(compgen -f -- "$cur")); fi ;;
         storage:download) if [[ $cur == -* ]]; then COMPREPLY=($(compgen -W $'--from-list\n--out\n--force\n--range\n--resume\n--concurrency\n--system-data\n--config\n--database\n--output\n--json\n--silent\n--verbose\n--log-format\n--no-progress\n--progress\n--color\n--yes\n--help\n--version' -- "$cur")); else :; fi ;;
-        storage:cleanup) if [[ $cur == -* ]]; then COMPREPLY=($(compgen -W $'--dry-run\n--apply\n--provider\n--folder\n--kind\n--min-age\n--max-delete\n--repair\n--override\n--purge\n--explain\n--fail-on-findings\n--system-data\n--config\n--database\n--output\n--json\n--silent\n--verbose\n--log-format\n--no-progress\n--progress\n--color\n--yes\n--help\n--version' -- "$cur")); else :; fi ;;
+        storage:cleanup) if [[ $cur == -* ]]; then COMPREPLY=($(compgen -W $'--dry-run\n--apply\n--provider\n--folder\n--kind\n--min-age\n--max-delete\n--plan\n--plan-max-age\n--repair\n--override\n--purge\n--explain\n--fail-on-findings\n--system-data\n--config\n--database\n--output\n--json\n--silent\n--verbose\n--log-format\n--no-progress\n--progress\n--color\n--yes\n--help\n--version' -- "$cur")); else :; fi ;;
         storage:verify) if [[ $cur == -* ]]; then COMPREPLY=($(compgen -W $'--checksum\n--folder\n--provider\n--sample\n--concurrency\n--resume\n--fail-on-findings\n--system-data\n--config\n--database\n--output\n--json\n--silent\n--verbose\n--log-format\n--no-progress\n--progress\n--color\n--yes\n--help\n--version' -- "$cur")); else :; fi ;;
         storage:runs) if [[ $cur == -* ]]; then COMPREPLY=($(compgen -W $'--limit\n--system-data\n--config\n--database\n--output\n--json\n--silent\n--verbose\n--log-format\n--no-progress\n--progress\n--color\n--yes\n--help\n--version' -- "$cur")); else :; fi ;;
         storage:update) if [[ $cur == -* ]]; then COMPREPLY=($(compgen -W $'--description\n--dry-run\n--override\n--system-data\n--config\n--database\n--output\n--json\n--silent\n--verbose\n--log-format\n--no-progress\n--progress\n--color\n--yes\n--help\n--version' -- "$cur")); else :; fi ;;

@@ -29,6 +29,7 @@ mod metadata;
 mod mounted;
 mod multipart;
 mod ownership;
+mod plans;
 mod prompts;
 mod providers;
 mod questions;

@@ -1,11 +1,14 @@
 //! `storage:cleanup --apply`: compares under lease, asks, and does what was found.
 
+use serde_json::json;
+
 use super::view::CleanupView;
 use super::{CleanupArgs, Repair, incomplete, known_folder, warn};
 use crate::Context;
 use crate::commands::ask;
 use crate::commands::ownership::{HINT, tell};
 use crate::engine::Interrupt;
+use crate::engine::cleanup::plan::Plan;
 use crate::engine::cleanup::{self, ApplyRequest, Cleanup, CleanupRequest, Desk, End, Prepared, Refusal};
 use crate::engine::journal::Journal;
 use crate::engine::ownership;
@@ -20,7 +23,6 @@ pub fn run(context: &Context, args: &CleanupArgs, request: CleanupRequest) -> Re
     ask::possible(context, QUESTION)?;
     let journal = context.run_journal()?;
     let progress = context.progress();
-    let kinds = request.kinds.clone();
     context.block_on_changes(|interrupt| async move {
         let desk = Desk {
             metadata: &*journal.store,
@@ -30,7 +32,15 @@ pub fn run(context: &Context, args: &CleanupArgs, request: CleanupRequest) -> Re
         if let Some(folder) = &args.folder {
             known_folder(context, desk.metadata, folder).await?;
         }
-        let request = apply_request(args, request, &journal).await?;
+        let (plan, request) = match &args.plan {
+            None => (None, request),
+            Some(file) => {
+                let (plan, request) = super::plan::load(context, args, file, request).await?;
+                (Some(plan), request)
+            }
+        };
+        let kinds = request.kinds.clone();
+        let request = apply_request(args, request, (plan, &journal)).await?;
         let asked = asked(args, &request);
         // Nothing is changed yet: stopping is dropping, and the next run ends this one.
         let prepared = tokio::select! {
@@ -43,6 +53,7 @@ pub fn run(context: &Context, args: &CleanupArgs, request: CleanupRequest) -> Re
             cleanup,
             kinds,
             purged: args.purge,
+            planned: None,
         };
         Ok(match failure {
             Some(failure) => Outcome::failed(view, failure),
@@ -54,14 +65,17 @@ pub fn run(context: &Context, args: &CleanupArgs, request: CleanupRequest) -> Re
 async fn apply_request(
     args: &CleanupArgs,
     mut cleanup: CleanupRequest,
-    journal: &Journal,
+    (plan, journal): (Option<Plan>, &Journal),
 ) -> Result<ApplyRequest, Failure> {
     cleanup.claim = journal.claim().await?;
     Ok(ApplyRequest {
         cleanup,
-        repair_sizes: args.repair == Some(Repair::Sizes),
+        repair_sizes: plan.as_ref().map_or(args.repair == Some(Repair::Sizes), |plan| {
+            plan.header.repair_sizes
+        }),
         purge: args.purge,
         overrides: args.overrides.clone(),
+        plan,
     })
 }
 
@@ -73,15 +87,16 @@ fn asked(args: &CleanupArgs, request: &ApplyRequest) -> serde_json::Value {
         .iter()
         .map(|p| p.name.as_str())
         .collect();
-    serde_json::json!({
+    json!({
         "providers": providers,
-        "folder": args.folder,
+        "folder": request.cleanup.folder,
         "kinds": request.cleanup.kinds.iter().map(|kind| format!("{kind:?}")).collect::<Vec<_>>(),
         "minAgeSeconds": request.cleanup.min_age.as_secs(),
         "maxDelete": args.max_delete,
         "repairSizes": request.repair_sizes,
         "purge": request.purge,
         "overrides": request.overrides,
+        "plan": request.plan.as_ref().map(|plan| json!({ "file": plan.file, "sha256": plan.sha256 })),
     })
 }
 

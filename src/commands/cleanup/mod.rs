@@ -2,8 +2,11 @@
 
 mod apply;
 mod explain;
+mod headings;
+mod plan;
 mod view;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,6 +17,7 @@ use self::explain::ExplainView;
 use self::view::CleanupView;
 use crate::Context;
 use crate::config::{self, parse_duration};
+use crate::engine::cleanup::plan::{self as planning, Written};
 use crate::engine::cleanup::{self, Caps, Cleanup, CleanupRequest, Counts, Desk, Kind, RULES};
 use crate::engine::marker::Claim;
 use crate::error::{Code, Exit, Failure};
@@ -47,6 +51,12 @@ pub struct CleanupArgs {
     /// [default: max_delete_count and max_delete_percent of storage.yml]
     #[arg(long, value_name = "N_OR_P%")]
     pub max_delete: Option<String>,
+    /// Write what was found to this new file; with --apply, do what such a file says and nothing else
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["explain", "fail_on_findings"])]
+    pub plan: Option<PathBuf>,
+    /// How old a plan may be that is applied [default: 24h]
+    #[arg(long, value_name = "DURATION", requires_all = ["plan", "apply"])]
+    pub plan_max_age: Option<String>,
     /// With --apply, set recorded sizes to what is there
     #[arg(long, value_name = "WHAT")]
     pub repair: Option<Repair>,
@@ -122,6 +132,9 @@ pub fn run(context: &Context, args: &CleanupArgs) -> Result<Outcome, Failure> {
     if args.apply {
         return apply::run(context, args, request);
     }
+    if let Some(file) = &args.plan {
+        plan::free(file)?;
+    }
     let metadata = context.history()?;
     let progress = context.progress();
     let clock = context.clock();
@@ -139,7 +152,15 @@ pub fn run(context: &Context, args: &CleanupArgs) -> Result<Outcome, Failure> {
             return Ok(Outcome::done(ExplainView { explanations }));
         }
         let cleanup = cleanup::run(desk, &request).await?;
-        Ok(outcome(cleanup, &request, args.fail_on_findings))
+        let planned = match &args.plan {
+            Some(file) if cleanup.failures.is_empty() => {
+                let repairs = args.repair == Some(Repair::Sizes);
+                let found = (&cleanup.findings, repairs);
+                Some(planning::write(file, &request, found, &clock).map_err(|error| plan::failure(&error))?)
+            }
+            _ => None,
+        };
+        Ok(outcome(cleanup, &request, (args.fail_on_findings, planned)))
     })
 }
 
@@ -251,13 +272,18 @@ async fn known_folder(context: &Context, metadata: &dyn MetadataStore, folder: &
 }
 
 /// What the run came to, and the first reason why it is not all that was asked.
-fn outcome(mut cleanup: Cleanup, request: &CleanupRequest, fail_on_findings: bool) -> Outcome {
+fn outcome(
+    mut cleanup: Cleanup,
+    request: &CleanupRequest,
+    (fail_on_findings, planned): (bool, Option<Written>),
+) -> Outcome {
     warn(&cleanup);
     let failure = failure(&mut cleanup, request, fail_on_findings);
     let view = CleanupView {
         cleanup,
         kinds: request.kinds.clone(),
         purged: false,
+        planned,
     };
     match failure {
         Some(failure) => Outcome::failed(view, failure),

@@ -8,6 +8,8 @@ use serde::{Serialize, Serializer};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
+use super::headings::{ERRORS, Heading, MISMATCHES, MISPLACED, OBJECTS, RECORDS, STRAYS, UNMAPPED, UPLOADS};
+use crate::engine::cleanup::plan::Written;
 use crate::engine::cleanup::{
     Cleaned, Cleanup, CleanupReport, Counts, ErrorSummary, Findings, ItemError, Kind, Mismatch, Misplaced,
     Mode, OrphanedObject, OrphanedRecord, ProviderScan, Skipped, StaleUpload, Stray, Unmapped, Warning,
@@ -24,6 +26,8 @@ pub struct CleanupView {
     pub kinds: Vec<Kind>,
     /// What was deleted skipped the trash.
     pub purged: bool,
+    /// The plan that was written.
+    pub planned: Option<Written>,
 }
 
 /// The envelope's `data`, in the order that SPEC gives.
@@ -58,6 +62,8 @@ struct Data<'a> {
     #[serde(skip_serializing_if = "<[TakenOver]>::is_empty")]
     taken_over: &'a [TakenOver],
     warnings: &'a [Warning],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    plan: Option<&'a Written>,
 }
 
 impl<'a> Data<'a> {
@@ -86,6 +92,7 @@ impl<'a> Data<'a> {
             errors: items(Kind::Errors),
             error_summary: &report.error_summary,
             warnings: &report.warnings,
+            plan: view.planned.as_ref(),
         }
     }
 }
@@ -275,6 +282,14 @@ impl View for CleanupView {
         out.line("")?;
         self.others(out)?;
         out.line(&format!("{}.", self.message()))?;
+        if let Some(plan) = &self.planned {
+            let file = plan.file.display().to_string();
+            let items = format_count(plan.items);
+            out.line(&format!(
+                "{items} items are in the plan {}; `--apply --plan` does them.",
+                Human::name(&file)
+            ))?;
+        }
         self.way_back(out)
     }
 }
@@ -378,74 +393,6 @@ impl CleanupView {
 fn objects(count: u64) -> String {
     format!("{} objects", format_count(count))
 }
-
-/// A kind's heading and columns.
-struct Heading {
-    title: &'static str,
-    columns: &'static [(&'static str, Align)],
-}
-
-const OBJECTS: Heading = Heading {
-    title: "Orphaned objects: no record names them",
-    columns: &[
-        ("PROVIDER", Align::Left),
-        ("KEY", Align::Left),
-        ("SIZE", Align::Right),
-        ("MODIFIED", Align::Left),
-    ],
-};
-const RECORDS: Heading = Heading {
-    title: "Orphaned records: their object is gone",
-    columns: &[
-        ("ID", Align::Left),
-        ("NAME", Align::Left),
-        ("FOLDER", Align::Left),
-        ("CREATED", Align::Left),
-    ],
-};
-const MISMATCHES: Heading = Heading {
-    title: "Size mismatches",
-    columns: &[
-        ("ID", Align::Left),
-        ("NAME", Align::Left),
-        ("RECORDED", Align::Right),
-        ("STORED", Align::Right),
-    ],
-};
-const MISPLACED: Heading = Heading {
-    title: "Misplaced objects: a record that names another place has their UUID",
-    columns: &[
-        ("PROVIDER", Align::Left),
-        ("KEY", Align::Left),
-        ("RECORD", Align::Left),
-        ("ITS OBJECT", Align::Left),
-    ],
-};
-const STRAYS: Heading = Heading {
-    title: "Strays",
-    columns: &[
-        ("PROVIDER", Align::Left),
-        ("KEY", Align::Left),
-        ("SIZE", Align::Right),
-    ],
-};
-const UNMAPPED: Heading = Heading {
-    title: "Unmapped records: no configured provider matches their path",
-    columns: &[("ID", Align::Left), ("NAME", Align::Left), ("PATH", Align::Left)],
-};
-const UPLOADS: Heading = Heading {
-    title: "Uploads in parts that were never ended",
-    columns: &[
-        ("PROVIDER", Align::Left),
-        ("KEY", Align::Left),
-        ("BEGUN", Align::Left),
-        ("STATE", Align::Left),
-    ],
-};
-const ERRORS: Heading = Heading {
-    title: "Could not be judged",
-    columns: &[("ITEM", Align::Left), ("WHY", Align::Left)],
-};
 
 fn section<T: DeserializeOwned>(
     out: &mut Human<'_>,

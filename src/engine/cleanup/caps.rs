@@ -10,6 +10,9 @@ use super::report::{ProviderScan, Warning};
 /// Configured percentages leave at least this many alone: ten orphans among fifty files are no catastrophe.
 const ALWAYS_ALLOWED: u64 = 10;
 
+/// The name of the rule, for `--override`.
+pub const RULE: &str = "max-delete";
+
 /// The most items that a run may delete from one provider.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Caps {
@@ -125,7 +128,7 @@ pub fn warnings(caps: Caps, providers: &[ProviderScan], wanted: &[Wanted]) -> Ve
         let held = scan.objects_scanned.max(scan.records_scanned);
         let (asked, allowed) = (wanted.deletions(), caps.allowed(held));
         (asked > allowed).then(|| Warning {
-            rule: "max-delete",
+            rule: RULE,
             provider: scan.name.clone(),
             message: format!(
                 "{asked} items would be deleted of {held} that it holds, and at most {allowed} may go at once"

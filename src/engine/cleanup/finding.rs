@@ -11,7 +11,8 @@ use crate::providers::Listed;
 use crate::spill::Spool;
 
 /// Kinds of finding, as `--kind` names them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Kind {
     OrphanedObjects,
     OrphanedRecords,

@@ -14,6 +14,7 @@ mod explain;
 mod finding;
 mod multipart;
 mod ordered;
+pub mod plan;
 mod records;
 mod report;
 mod rules;
@@ -159,15 +160,25 @@ pub async fn run(desk: Desk<'_>, request: &CleanupRequest) -> Result<Cleanup, Sc
         },
     )?;
     run.count_unmapped(desk).await?;
-    let wanted = caps::wanted(&run.report.providers, &run.findings)?;
-    let over = caps::warnings(request.caps, &run.report.providers, &wanted);
-    run.report.warnings.extend(over);
-    Ok(Cleanup {
-        wanted,
+    let mut cleanup = Cleanup {
+        wanted: Vec::new(),
         report: run.report,
         findings: run.findings,
         failures: run.failures,
-    })
+    };
+    cleanup.judge_caps(request.caps)?;
+    Ok(cleanup)
+}
+
+impl Cleanup {
+    /// Counts what would be changed, and warns where that is more than may be.
+    fn judge_caps(&mut self, caps: Caps) -> std::io::Result<()> {
+        self.wanted = caps::wanted(&self.report.providers, &self.findings)?;
+        self.report.warnings.retain(|warning| warning.rule != caps::RULE);
+        let over = caps::warnings(caps, &self.report.providers, &self.wanted);
+        self.report.warnings.extend(over);
+        Ok(())
+    }
 }
 
 /// One provider, in the order it lists; sorted, where that is not by bytes.

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use serde::de::DeserializeOwned;
 
 use super::super::finding::Kind;
-use super::super::report::{Mode, Warning};
+use super::super::plan::Plan;
+use super::super::report::{Mode, Skipped, Warning};
 use super::super::{Cleanup, CleanupRequest, Desk, ScanError, Wanted, run as compare};
 use super::outcome::Outcome;
 use super::{BATCH, Refusal, multipart, objects, records, refusals, sizes};
@@ -19,7 +20,7 @@ use crate::metadata::journal::RunStatus;
 use crate::providers::{Provider, ProviderError};
 
 /// What to apply, and how.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct ApplyRequest {
     /// What to compare; its kinds are those that are acted on.
     pub cleanup: CleanupRequest,
@@ -28,6 +29,8 @@ pub struct ApplyRequest {
     pub purge: bool,
     /// Rules that the operator overrides.
     pub overrides: Vec<String>,
+    /// Only what is in here, too.
+    pub plan: Option<Plan>,
 }
 
 /// Why a run could not go on.
@@ -51,6 +54,8 @@ pub struct Prepared {
     pub cleanup: Cleanup,
     request: ApplyRequest,
     run: RunHandle,
+    /// Items of the plan that are found no more.
+    changed: Skipped,
 }
 
 /// Recovers what dead runs left, takes the providers, compares, and looks whose the providers are.
@@ -71,10 +76,11 @@ pub async fn prepare(
     let run = journal.begin("storage:cleanup", asked).await?;
     request.cleanup.run_id = run.id().to_owned();
     match look(desk, &run, &request).await {
-        Ok(cleanup) => Ok(Prepared {
+        Ok((cleanup, changed)) => Ok(Prepared {
             cleanup,
             request,
             run,
+            changed,
         }),
         Err(error) => {
             let why = serde_json::json!({ "error": error.to_string() });
@@ -84,14 +90,23 @@ pub async fn prepare(
     }
 }
 
-async fn look(desk: Desk<'_>, run: &RunHandle, request: &ApplyRequest) -> Result<Cleanup, ApplyError> {
+async fn look(
+    desk: Desk<'_>,
+    run: &RunHandle,
+    request: &ApplyRequest,
+) -> Result<(Cleanup, Skipped), ApplyError> {
     for provider in &request.cleanup.providers {
         run.lease(&provider.name).await?;
     }
     reach("cleanup.after-lease");
     let mut cleanup = compare(desk, &request.cleanup).await?;
     cleanup.report.mode = Mode::Apply;
-    Ok(cleanup)
+    let mut changed = Skipped::default();
+    if let Some(plan) = request.plan.as_ref().filter(|_| cleanup.failures.is_empty()) {
+        (cleanup.findings, changed) = plan.narrow(&cleanup.findings)?;
+        cleanup.judge_caps(request.cleanup.caps)?;
+    }
+    Ok((cleanup, changed))
 }
 
 /// How far a run came.
@@ -144,12 +159,16 @@ impl Prepared {
             mut cleanup,
             request,
             run,
+            changed,
         } = self;
         let mut work = Work {
             desk,
             request: &request,
             run: &run,
-            outcome: Outcome::default(),
+            outcome: Outcome {
+                skipped: changed,
+                ..Outcome::default()
+            },
         };
         desk.progress.start(
             "Cleaning",
