@@ -50,20 +50,23 @@ def wire(endpoint, milliseconds):
 
 
 def few(folder, endpoint):
-    heading(f"10 files of 4 KiB, {LATENCY} ms away, ten at once to one by one")
-    sources(folder / "files", 10, 4 * KIB)
-    samples = {1: [], 10: []}
+    heading(f"10 files of 4 KiB, {LATENCY} ms away, ten at once in one run")
+    files = sources(folder / "files", 10, 4 * KIB)
+    samples = {"ten at once": [], "ten runs of one": [], "one after the other": []}
     for number in range(ROUNDS + 1):
-        for at_once, taken in samples.items():
-            prefix = f"few-{number}-{at_once}"
-            civic = Civic(folder / prefix, bucket(endpoint, prefix), at_once)
-            run(*civic.upload(folder / "files/file-00000.bin"))  # makes the tables
-            sample = measure(civic.upload(folder / "files"))
+        for name, taken in samples.items():
+            prefix = f"few-{number}-{len(name)}"
+            civic = Civic(folder / prefix, bucket(endpoint, prefix), 1 if name == "one after the other" else 10)
+            run(*civic.upload(files[0]))  # makes the tables
+            runs = files if name == "ten runs of one" else [folder / "files"]
+            sample = [measure(civic.upload(what)) for what in runs]
             civic.expect(11)
             if number:
-                taken.append(sample)
-    one, ten = Row(samples[1]), Row(samples[10])
-    print(f"  ten at once           {one.wall / ten.wall:5.2f} x as fast (aim 5 to 10; {ten.wall:.3f} s, {one.wall:.3f} s)")
+                taken.append((sum(s[0] for s in sample), sum(s[1] for s in sample), max(s[2] for s in sample)))
+    ten, runs, one = (Row(taken).wall for taken in samples.values())
+    verdict = "met" if runs / ten >= 5 else "MISSED"
+    print(f"  as fast as ten runs   {runs / ten:5.2f} x (aim 5 to 10, {verdict}; {ten:.3f} s, {runs:.3f} s)")
+    print(f"  as --concurrency 1    {one / ten:5.2f} x ({one:.3f} s; both pay the start of the program and of the connection)")
     shutil.rmtree(folder)
 
 

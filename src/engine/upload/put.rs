@@ -3,7 +3,7 @@
 
 use std::fs::File;
 use std::io::{self, Read};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -102,7 +102,7 @@ pub(super) async fn send(target: Target<'_>, way: &Way, file: File, size: u64) -
 
 async fn whole(target: Target<'_>, way: &Way, file: File, size: u64) -> Result<String, PutError> {
     let _room = way.memory.room(size).await;
-    let (bytes, hash, _) = read(file, size.saturating_add(1), Sha256::new()).await?;
+    let (bytes, hash, _) = read(file, (size.saturating_add(1), Vec::new()), Sha256::new()).await?;
     if bytes.len() as u64 != size {
         return Err(PutError::Changed);
     }
@@ -159,13 +159,14 @@ async fn parts(
     let (mut hash, mut sent) = (Sha256::new(), 0);
     // Tasks of their own: parts go on while the next is read, and end with the set.
     let mut under_way = JoinSet::new();
+    let spare = Spare::default();
     loop {
         if way.interrupt.is_requested() {
             return Err(PutError::Interrupted);
         }
         let room = way.memory.room(part).await;
         let bytes;
-        (bytes, hash, file) = read(file, part, hash).await?;
+        (bytes, hash, file) = read(file, (part, spare.take()), hash).await?;
         if bytes.is_empty() {
             break;
         }
@@ -173,9 +174,11 @@ async fn parts(
         if under_way.len() == PARTS_IN_FLIGHT {
             arrived(under_way.join_next().await)?;
         }
-        let (provider, limit, put) = (Arc::clone(provider), way.timeout, upload.put_part(bytes.into()));
+        let (provider, limit, spare) = (Arc::clone(provider), way.timeout, spare.clone());
+        let put = upload.put_part(bytes.clone().into());
         under_way.spawn(async move {
             let sent = within(limit, &provider, put).await;
+            spare.keep(bytes);
             drop(room);
             sent
         });
@@ -218,12 +221,40 @@ async fn within<T>(
     answer.map_err(|error| provider.store_error(OPERATION, error).into())
 }
 
+/// Buffers of parts that have arrived, for those that follow: the allocator would keep more of them than are needed.
+#[derive(Debug, Default, Clone)]
+struct Spare(Arc<Mutex<Vec<Vec<u8>>>>);
+
+impl Spare {
+    fn take(&self) -> Vec<u8> {
+        let mut spare = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        spare.pop().unwrap_or_default()
+    }
+
+    /// One that somebody else still holds is left to him.
+    fn keep(&self, part: Bytes) {
+        if !part.is_unique() {
+            return;
+        }
+        let mut buffer = Vec::from(part);
+        buffer.clear();
+        let mut spare = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if spare.len() < PARTS_IN_FLIGHT {
+            spare.push(buffer);
+        }
+    }
+}
+
 /// Up to `most` bytes from where the file stands, added to the hash; fewer only at its end.
-async fn read(file: File, most: u64, hash: Sha256) -> Result<(Bytes, Sha256, File), PutError> {
+async fn read(
+    file: File,
+    (most, mut bytes): (u64, Vec<u8>),
+    hash: Sha256,
+) -> Result<(Bytes, Sha256, File), PutError> {
     let reading = tokio::task::spawn_blocking(move || {
         let mut hash = hash;
         // At once, since growing would hold it twice.
-        let mut bytes = Vec::with_capacity(usize::try_from(most).unwrap_or(0));
+        bytes.reserve_exact(usize::try_from(most).unwrap_or(0));
         (&file).take(most).read_to_end(&mut bytes)?;
         hash.update(&bytes);
         Ok((Bytes::from(bytes), hash, file))
