@@ -1,6 +1,6 @@
 # fish completion for civic
-set -g __civic_valued --system-data --config --database --output --log-format --progress --color --folder --by --folder --search --type --provider --sort --page --limit --folder --from-list --concurrency --description --uploaded-by --from-list --out --range --concurrency --provider --folder --kind --min-age --max-delete --plan --plan-max-age --repair --override --explain --folder --provider --sample --concurrency --limit --description --override --folder --from-list --concurrency --override --folder --file --from-list --concurrency --override --older-than --override --override --update --provider-type --path --bucket --account-name --container-name --region --endpoint --prefix --override --path --access --allowed-types --max-size --description --quota --path --access --allowed-types --max-size --description --quota --out
-set -g __civic_commands storage:usage storage:list storage:info storage:upload storage:download storage:cleanup storage:verify storage:runs storage:update storage:move storage:delete storage:trash storage:undo storage:config storage:init storage:folder:add storage:folder:update storage:folder:remove completions man
+set -g __civic_valued --system-data --config --database --output --log-format --progress --color --folder --by --folder --search --type --provider --sort --page --limit --folder --from-list --concurrency --description --uploaded-by --from-list --out --range --concurrency --provider --folder --kind --min-age --max-delete --plan --plan-max-age --repair --override --explain --folder --provider --sample --concurrency --provider --folder --concurrency --override --limit --description --override --folder --from-list --concurrency --override --folder --file --from-list --concurrency --override --older-than --override --override --update --provider-type --path --bucket --account-name --container-name --region --endpoint --prefix --override --path --access --allowed-types --max-size --description --quota --path --access --allowed-types --max-size --description --quota --out
+set -g __civic_commands storage:usage storage:list storage:info storage:upload storage:download storage:cleanup storage:verify storage:reconstruct storage:runs storage:update storage:move storage:delete storage:trash storage:undo storage:config storage:init storage:folder:add storage:folder:update storage:folder:remove completions man
 
 # The command typed so far, joined by ':'; a first line says whether it is whole.
 function __civic_command
@@ -33,6 +33,7 @@ complete -c civic -n 'test (__civic_command) = stem:' -a 'storage:upload' -d 'St
 complete -c civic -n 'test (__civic_command) = stem:' -a 'storage:download' -d 'Fetches files by id or by folder and name'
 complete -c civic -n 'test (__civic_command) = stem:' -a 'storage:cleanup' -d 'Finds objects without a record, records without an object, and sizes that differ. Changes nothing without --apply'
 complete -c civic -n 'test (__civic_command) = stem:' -a 'storage:verify' -d 'Compares records with their objects: whether each is there, its size, and with --checksum its content'
+complete -c civic -n 'test (__civic_command) = stem:' -a 'storage:reconstruct' -d 'Makes records that were lost again, from sidecars, object metadata and keys'
 complete -c civic -n 'test (__civic_command) = stem:' -a 'storage:runs' -d 'Shows what ran: when, by whom, and what it changed'
 complete -c civic -n 'test (__civic_command) = stem:' -a 'storage:update' -d 'Changes the description of a file; storage:undo takes the change back'
 complete -c civic -n 'test (__civic_command) = stem:' -a 'storage:move' -d 'Moves files into another folder: bytes, sidecar and record together; storage:undo moves them back'
@@ -54,6 +55,7 @@ complete -c civic -n 'test (__civic_command) = stem:storage' -a 'upload' -d 'Sto
 complete -c civic -n 'test (__civic_command) = stem:storage' -a 'download' -d 'Fetches files by id or by folder and name'
 complete -c civic -n 'test (__civic_command) = stem:storage' -a 'cleanup' -d 'Finds objects without a record, records without an object, and sizes that differ. Changes nothing without --apply'
 complete -c civic -n 'test (__civic_command) = stem:storage' -a 'verify' -d 'Compares records with their objects: whether each is there, its size, and with --checksum its content'
+complete -c civic -n 'test (__civic_command) = stem:storage' -a 'reconstruct' -d 'Makes records that were lost again, from sidecars, object metadata and keys'
 complete -c civic -n 'test (__civic_command) = stem:storage' -a 'runs' -d 'Shows what ran: when, by whom, and what it changed'
 complete -c civic -n 'test (__civic_command) = stem:storage' -a 'update' -d 'Changes the description of a file; storage:undo takes the change back'
 complete -c civic -n 'test (__civic_command) = stem:storage' -a 'move' -d 'Moves files into another folder: bytes, sidecar and record together; storage:undo moves them back'
@@ -127,6 +129,12 @@ complete -c civic -n 'test (__civic_command) = whole:storage:verify' -l sample -
 complete -c civic -n 'test (__civic_command) = whole:storage:verify' -l concurrency -x -d 'How many objects are looked at side by side [default: global.max_concurrent_downloads]'
 complete -c civic -n 'test (__civic_command) = whole:storage:verify' -l resume -d 'Go on where the last verification was interrupted'
 complete -c civic -n 'test (__civic_command) = whole:storage:verify' -l fail-on-findings -d 'Exit with 4 where anything was found'
+complete -c civic -n 'test (__civic_command) = whole:storage:reconstruct' -l provider -x -d 'Look into this provider only; may be given several times'
+complete -c civic -n 'test (__civic_command) = whole:storage:reconstruct' -l folder -x -d 'Look into this folder only'
+complete -c civic -n 'test (__civic_command) = whole:storage:reconstruct' -l concurrency -x -d 'How many objects are asked about at once [default: global.max_concurrent_downloads]'
+complete -c civic -n 'test (__civic_command) = whole:storage:reconstruct' -l create -d 'Make the database where there is none'
+complete -c civic -n 'test (__civic_command) = whole:storage:reconstruct' -l dry-run -d 'Only tell what would be reconstructed'
+complete -c civic -n 'test (__civic_command) = whole:storage:reconstruct' -l override -x -a 'ownership' -d 'Let this run go on though a safety rule speaks. `ownership`: another installation claims the storage; it is then claimed for this one'
 complete -c civic -n 'test (__civic_command) = whole:storage:runs' -l limit -x -d 'Runs to show, newest first; or steps, of one run'
 complete -c civic -n 'test (__civic_command) = whole:storage:update' -l description -x -d 'What the file is to be described as; an empty text takes the description away'
 complete -c civic -n 'test (__civic_command) = whole:storage:update' -l dry-run -d 'Only tell what would be changed'

@@ -144,6 +144,8 @@ pub enum Command {
     Cleanup(CleanupArgs),
     #[command(name = "storage:verify")]
     Verify(commands::verify::VerifyArgs),
+    #[command(name = "storage:reconstruct")]
+    Reconstruct(commands::reconstruct::ReconstructArgs),
     #[command(name = "storage:runs")]
     Runs(commands::runs::RunsArgs),
     #[command(name = "storage:update")]
@@ -180,6 +182,7 @@ impl Command {
             Self::Download(args) => commands::download::run(context, &args),
             Self::Cleanup(args) => commands::cleanup::run(context, &args),
             Self::Verify(args) => commands::verify::run(context, &args),
+            Self::Reconstruct(args) => commands::reconstruct::run(context, &args),
             Self::Runs(args) => context.block_on(commands::runs::run(context, args)),
             Self::Update(args) => commands::update::run(context, &args),
             Self::Move(args) => commands::r#move::run(context, &args),

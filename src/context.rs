@@ -15,7 +15,7 @@ use crate::engine::marker::Claim;
 use crate::engine::{Clock, Interrupt, SystemClock};
 use crate::error::{Code, Exit, Failure};
 use crate::metadata::journal::{JournalReader, JournalStore, Owner};
-use crate::metadata::sqlite::{SqliteJournal, SqliteStore};
+use crate::metadata::sqlite::{self, SqliteJournal, SqliteStore};
 use crate::metadata::{MetadataStore, ProviderRoots};
 use crate::output::{LogSettings, Printer, ProgressMode, Reporter};
 use crate::providers::{self, Provider};
@@ -128,6 +128,21 @@ impl Context {
     /// As [`Self::metadata`].
     pub fn history(&self) -> Result<Arc<dyn JournalReader>, Failure> {
         Ok(Arc::new(self.sqlite()?))
+    }
+
+    /// Makes an empty metadata database where there is none; one that is there stays as it is.
+    ///
+    /// # Errors
+    /// Where it cannot be made, or is of a kind that this program does not make.
+    pub fn make_database(&self) -> Result<(), Failure> {
+        match &self.loaded()?.database {
+            DatabaseUrl::Sqlite(path) if std::fs::symlink_metadata(path).is_ok() => Ok(()),
+            DatabaseUrl::Sqlite(path) => Ok(sqlite::create(path)?),
+            url @ DatabaseUrl::Postgres(_) => {
+                let message = format!("this version makes SQLite databases only, and {url} is none");
+                Err(Failure::new(Exit::Usage, Code::Configuration, message))
+            }
+        }
     }
 
     /// The writing side of the metadata database, opened once; the program's tables are made in it where they are

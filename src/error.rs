@@ -10,6 +10,7 @@ use serde_json::Value;
 use crate::config::{self, ConfigError, Problem, WriteError};
 use crate::engine::cleanup::{ApplyError, ScanError};
 use crate::engine::journal::JournalError;
+use crate::engine::reconstruct::ReconstructError;
 use crate::engine::upload::UploadError;
 use crate::engine::verify::VerifyError;
 use crate::metadata::MetadataError;
@@ -172,6 +173,8 @@ pub enum RoomError {
     Upload(#[from] UploadError),
     #[error(transparent)]
     Verify(#[from] VerifyError),
+    #[error(transparent)]
+    Reconstruct(#[from] ReconstructError),
 }
 
 impl<E> From<E> for Failure
@@ -187,13 +190,17 @@ where
             RoomError::Metadata(error) | RoomError::Verify(VerifyError::Metadata(error)) => {
                 metadata(error, &message)
             }
-            RoomError::Provider(error) => provider(error, message),
+            RoomError::Provider(error) | RoomError::Reconstruct(ReconstructError::Provider(error)) => {
+                provider(error, message)
+            }
             RoomError::Scan(error) => scan(error, message),
             RoomError::Apply(error) => apply(error, message),
-            RoomError::Journal(error) => journal(error, message),
-            RoomError::Upload(UploadError::Spill(_)) | RoomError::Verify(VerifyError::Spill(_)) => {
-                no_room(message)
+            RoomError::Journal(error) | RoomError::Reconstruct(ReconstructError::Journal(error)) => {
+                journal(error, message)
             }
+            RoomError::Reconstruct(ReconstructError::Spill(_))
+            | RoomError::Upload(UploadError::Spill(_))
+            | RoomError::Verify(VerifyError::Spill(_)) => no_room(message),
         }
     }
 }

@@ -22,6 +22,7 @@ pub mod init;
 pub mod list;
 pub mod man;
 pub mod r#move;
+pub mod reconstruct;
 pub mod runs;
 pub mod trash;
 pub mod undo;

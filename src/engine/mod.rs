@@ -12,6 +12,7 @@ pub mod list;
 pub mod marker;
 pub mod objects;
 pub mod ownership;
+pub mod reconstruct;
 pub mod refile;
 mod relocate;
 pub mod runs;

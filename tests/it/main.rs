@@ -33,6 +33,7 @@ mod plans;
 mod prompts;
 mod providers;
 mod questions;
+mod reconstruct;
 mod recovery;
 mod runs;
 mod shells;

@@ -62,6 +62,11 @@ pub(super) async fn judge(
     match step.action {
         Action::Purge => return no("it was deleted for good, past the trash"),
         Action::Restore => return no("what was put back is not taken away again; use the first command"),
+        Action::Record if step.before.is_none() => {
+            return no(
+                "its record was reconstructed, and is not lost again by an undo; storage:delete takes the file away",
+            );
+        }
         Action::Trash | Action::Move | Action::Record => {}
     }
     let mut rows = (step.after.clone(), step.before.clone());

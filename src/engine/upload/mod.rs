@@ -37,7 +37,7 @@ use crate::providers::{Key, Provider, ProviderError};
 
 pub(super) use check::takes;
 pub use check::{EXECUTABLE, FolderRules, Refusal};
-pub(super) use name::divide;
+pub(super) use name::{divide, mime_type};
 pub(super) use put::hex;
 pub use sources::Sources;
 

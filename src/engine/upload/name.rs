@@ -54,7 +54,7 @@ pub(super) fn stored(name: &str, id: &str) -> String {
 }
 
 /// The MIME type by the name.
-pub(super) fn mime_type(name: &str) -> String {
+pub(in crate::engine) fn mime_type(name: &str) -> String {
     let extension = extension(name);
     let other = OTHERWISE.iter().find(|(known, _)| *known == extension);
     other.map_or_else(

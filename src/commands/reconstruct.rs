@@ -1,0 +1,126 @@
+//! `storage:reconstruct`: records again, where the database was lost.
+
+use std::sync::Arc;
+
+use clap::Args;
+use serde_json::json;
+
+use super::changes::{Words, conclude, counts, planned, sites, status};
+use super::ownership::{self, OwnershipArgs};
+use crate::Context;
+use crate::engine::changes::Changes;
+use crate::engine::journal::recover;
+use crate::engine::reconstruct::{self, ReconstructRequest, Seen};
+use crate::error::Failure;
+use crate::metadata::journal::RunStatus;
+use crate::output::{Outcome, format_count};
+
+/// Makes records that were lost again, from sidecars, object metadata and keys
+///
+/// Touches no object and no record that is there. What could not be known of a file is named with it.
+#[derive(Debug, Args)]
+pub struct ReconstructArgs {
+    /// Look into this provider only; may be given several times
+    #[arg(long, value_name = "NAME")]
+    provider: Vec<String>,
+    /// Look into this folder only
+    #[arg(long, value_name = "NAME")]
+    folder: Option<String>,
+    /// How many objects are asked about at once [default: global.max_concurrent_downloads]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1000))]
+    concurrency: Option<u16>,
+    /// Make the database where there is none
+    #[arg(long, conflicts_with = "dry_run")]
+    create: bool,
+    /// Only tell what would be reconstructed
+    #[arg(long)]
+    dry_run: bool,
+    #[command(flatten)]
+    ownership: OwnershipArgs,
+}
+
+const WORDS: Words = Words {
+    operation: "storage:reconstruct",
+    done: "reconstructed",
+    planned: "would be reconstructed",
+};
+
+/// Lists the storage, and writes the records that are missing. Nothing is destroyed, so nobody is asked.
+///
+/// # Errors
+/// A provider that is another installation's or is not listed to its end, a database that fails.
+pub fn run(context: &Context, args: &ReconstructArgs) -> Result<Outcome, Failure> {
+    if args.create {
+        context.make_database()?;
+    }
+    // Asked for before anything is read, and only where something may be written.
+    let journal = (!args.dry_run).then(|| context.run_journal()).transpose()?;
+    let mut sites = sites(context)?;
+    let providers = if args.provider.is_empty() {
+        context.providers()?.into_iter().map(Arc::new).collect()
+    } else {
+        let named = args
+            .provider
+            .iter()
+            .map(|name| context.provider(name).map(Arc::new));
+        named.collect::<Result<Vec<_>, _>>()?
+    };
+    let names: Vec<String> = providers.iter().map(|provider| provider.name.clone()).collect();
+    let configured = context.config()?.global.max_concurrent_downloads;
+    let request = ReconstructRequest {
+        providers,
+        folder: args.folder.clone(),
+        concurrency: args.concurrency.map_or(configured, usize::from),
+    };
+    let metadata = context.metadata()?;
+    let progress = context.progress();
+    context.block_on_changes(|interrupt| async move {
+        let mut changes = Changes::default();
+        let touched = names.iter().map(String::as_str);
+        let Some(journal) = journal else {
+            ownership::warn(context, &mut sites, touched).await?;
+            let shown = (&progress as &_, &interrupt, &mut changes);
+            let seen = reconstruct::reconstruct(None, &*metadata, &request, shown).await?;
+            tell(seen);
+            return Ok(planned(WORDS, changes));
+        };
+        let custody = ownership::check(&journal, &mut sites, touched, &args.ownership).await?;
+        changes.taken_over = ownership::claim(custody, &mut sites).await;
+        recover(&journal, &sites.usable()).await?;
+        let asked = json!({
+            "providers": names,
+            "folder": args.folder,
+            "overrides": args.ownership.asked(),
+        });
+        let run = journal.begin(WORDS.operation, asked).await?;
+        for name in &names {
+            run.lease(name).await?;
+        }
+        let shown = (&progress as &_, &interrupt, &mut changes);
+        match reconstruct::reconstruct(Some(&run), &*metadata, &request, shown).await {
+            Ok(seen) => tell(seen),
+            Err(error) => {
+                let why = json!({ "error": error.to_string() });
+                run.finish(RunStatus::Failed, why).await?;
+                return Err(error.into());
+            }
+        }
+        run.finish(status(&changes), counts(&changes)).await?;
+        Ok(conclude(WORDS, Some(run.id()), changes))
+    })
+}
+
+fn tell(seen: Seen) {
+    if seen.recorded > 0 {
+        tracing::info!(
+            "{} objects have their record already",
+            format_count(seen.recorded)
+        );
+    }
+    if seen.foreign > 0 {
+        tracing::warn!(
+            "{} objects were not named by this system, and were left without a record",
+            format_count(seen.foreign)
+        );
+    }
+}
