@@ -8,9 +8,10 @@ use serde_json::json;
 use super::changes::{Words, conclude, counts, planned, sites, status};
 use super::ownership::{self, OwnershipArgs};
 use crate::Context;
+use crate::config::parse_duration;
 use crate::engine::changes::Changes;
 use crate::engine::journal::recover;
-use crate::engine::reconstruct::{self, ReconstructRequest, Seen};
+use crate::engine::reconstruct::{self, Around, ReconstructRequest, Seen};
 use crate::error::Failure;
 use crate::metadata::journal::RunStatus;
 use crate::output::{Outcome, format_count};
@@ -29,6 +30,9 @@ pub struct ReconstructArgs {
     /// How many objects are asked about at once [default: global.max_concurrent_downloads]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1000))]
     concurrency: Option<u16>,
+    /// Leave alone what is younger than this, since CivicPress may be uploading it (`1h`, `30m`; 0 takes everything)
+    #[arg(long, value_name = "DURATION", default_value = "1h")]
+    min_age: String,
     /// Make the database where there is none
     #[arg(long, conflicts_with = "dry_run")]
     create: bool,
@@ -67,20 +71,27 @@ pub fn run(context: &Context, args: &ReconstructArgs) -> Result<Outcome, Failure
     };
     let names: Vec<String> = providers.iter().map(|provider| provider.name.clone()).collect();
     let configured = context.config()?.global.max_concurrent_downloads;
+    let min_age = parse_duration(&args.min_age)
+        .map_err(|why| Failure::usage(format!("--min-age {}: {why}", args.min_age)))?;
     let request = ReconstructRequest {
+        min_age,
         providers,
         folder: args.folder.clone(),
         concurrency: args.concurrency.map_or(configured, usize::from),
     };
-    let metadata = context.metadata()?;
-    let progress = context.progress();
+    let metadata = context.history()?;
+    let (progress, clock) = (context.progress(), context.clock());
     context.block_on_changes(|interrupt| async move {
         let mut changes = Changes::default();
+        let around = Around {
+            clock: &clock,
+            progress: &progress,
+            interrupt: &interrupt,
+        };
         let touched = names.iter().map(String::as_str);
         let Some(journal) = journal else {
             ownership::warn(context, &mut sites, touched).await?;
-            let shown = (&progress as &_, &interrupt, &mut changes);
-            let seen = reconstruct::reconstruct(None, &*metadata, &request, shown).await?;
+            let seen = reconstruct::reconstruct(None, &*metadata, &request, (around, &mut changes)).await?;
             tell(seen);
             return Ok(planned(WORDS, changes));
         };
@@ -96,8 +107,7 @@ pub fn run(context: &Context, args: &ReconstructArgs) -> Result<Outcome, Failure
         for name in &names {
             run.lease(name).await?;
         }
-        let shown = (&progress as &_, &interrupt, &mut changes);
-        match reconstruct::reconstruct(Some(&run), &*metadata, &request, shown).await {
+        match reconstruct::reconstruct(Some(&run), &*metadata, &request, (around, &mut changes)).await {
             Ok(seen) => tell(seen),
             Err(error) => {
                 let why = json!({ "error": error.to_string() });
@@ -115,6 +125,12 @@ fn tell(seen: Seen) {
         tracing::info!(
             "{} objects have their record already",
             format_count(seen.recorded)
+        );
+    }
+    if seen.recent > 0 {
+        tracing::warn!(
+            "{} objects are too recent, or are being uploaded now: their record may be on its way (--min-age)",
+            format_count(seen.recent)
         );
     }
     if seen.foreign > 0 {

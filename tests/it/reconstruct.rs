@@ -70,7 +70,7 @@ fn lose(town: &Deployment) {
 }
 
 fn reconstruct(town: &Deployment, more: &[&str]) -> Run {
-    town.civic(&[&["storage:reconstruct", "--json"], more].concat())
+    town.civic(&[&["storage:reconstruct", "--json", "--min-age", "0"], more].concat())
 }
 
 #[track_caller]
@@ -157,7 +157,7 @@ fn what_civicpress_stored_comes_back_from_its_sidecars() {
     let ids: Vec<Sql> = before.iter().map(|row| row[0].clone()).collect();
     // Those whose objects and sidecars agree with their rows; the rest is the fixture's drift.
     env.sql().execute("DELETE FROM storage_files", []).unwrap();
-    let run = Run::of(&env, ["storage:reconstruct", "--json"]);
+    let run = Run::of(&env, ["storage:reconstruct", "--json", "--min-age", "0"]);
     assert!(matches!(run.code, 0 | 3), "{} {}", run.stdout, run.stderr);
     let now = rows(&env.sql());
     // The deployment lies elsewhere than where it was made, and the records say where it is.
@@ -289,6 +289,43 @@ fn what_lies_is_not_believed_and_what_is_there_is_not_touched() {
 }
 
 #[test]
+fn what_is_on_its_way_gets_no_record_but_its_own() {
+    let town = Deployment::new();
+    town.file(&key("permits", 1), 7, std::time::Duration::from_secs(60));
+    let young = town.civic(&["storage:reconstruct", "--json"]);
+    assert_eq!((young.code, rows(town.db()).len()), (0, 0), "{}", young.stdout);
+    assert!(
+        young.stderr.contains("1 objects are too recent"),
+        "{}",
+        young.stderr
+    );
+    let source = town.env().tmp().join("new.txt");
+    fs::write(&source, "new").unwrap();
+    let args = [
+        "storage:upload",
+        "--json",
+        "--folder",
+        "permits",
+        source.to_str().unwrap(),
+    ];
+    let uploading = crate::cleanup_apply::Stopped::command(&town, "upload.after-put", &args);
+    let run = reconstruct(&town, &[]);
+    assert_eq!(
+        (run.code, &run.json()["data"]["successfulCount"]),
+        (0, &json!(1)),
+        "{}",
+        run.stdout
+    );
+    let uploaded = uploading.go_on();
+    assert_eq!(
+        (uploaded.code, rows(town.db()).len()),
+        (0, 2),
+        "{}",
+        uploaded.stdout
+    );
+}
+
+#[test]
 fn killed_at_any_step_the_next_one_ends_it() {
     for point in ["reconstruct.after-intend", "reconstruct.after-settle"] {
         let town = Deployment::new();
@@ -296,7 +333,7 @@ fn killed_at_any_step_the_next_one_ends_it() {
         let before = rows(town.db());
         lose(&town);
         let mut process = town.process();
-        let args = ["storage:reconstruct", "--override", "ownership"];
+        let args = ["storage:reconstruct", "--min-age", "0", "--override", "ownership"];
         let killed = process.args(args).env("CIVIC_FAILPOINT", point).status();
         assert!(!killed.unwrap().success(), "{point}");
         let left = rows(town.db()).len();

@@ -20,7 +20,7 @@ mod report;
 mod rules;
 mod scan;
 mod settle;
-mod under_way;
+pub(super) mod under_way;
 
 use std::collections::HashSet;
 use std::sync::Arc;

@@ -8,6 +8,9 @@ mod source;
 
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
 
 use futures::{StreamExt, TryStreamExt, stream};
 use serde::{Deserialize, Serialize};
@@ -16,11 +19,14 @@ use serde_json::Value;
 use self::source::{Learnt, learn};
 use super::changes::{BATCH, Changes, failed, failed_by};
 use super::cleanup::ItemError;
+use super::cleanup::under_way::UnderWay;
 use super::journal::{JournalError, RunHandle};
-use super::{Interrupt, Progress};
+use super::{Clock, Interrupt, Progress};
 use crate::failpoint::reach;
-use crate::metadata::journal::{Action, Intended, NewStep, RecordChange, Settlement, StepState};
-use crate::metadata::{FileRecord, MetadataStore};
+use crate::metadata::FileRecord;
+use crate::metadata::journal::{
+    Action, Intended, JournalReader, NewStep, RecordChange, Settlement, StepState,
+};
 use crate::providers::{
     EntryKind, Key, ListRequest, Listed, Provider, ProviderError, is_reserved, sidecar_object, stored_shape,
 };
@@ -39,6 +45,8 @@ pub struct ReconstructRequest {
     pub providers: Vec<Arc<Provider>>,
     /// Only objects of this folder.
     pub folder: Option<String>,
+    /// Objects younger than this are left alone: CivicPress writes a file first and its record after it.
+    pub min_age: Duration,
     /// Objects asked about side by side.
     pub concurrency: usize,
 }
@@ -50,6 +58,16 @@ pub struct Seen {
     pub recorded: u64,
     /// Objects that this system did not name.
     pub foreign: u64,
+    /// Objects that are too young, or that somebody is uploading: their record may be on its way.
+    pub recent: u64,
+}
+
+/// What a reconstruction works with.
+#[derive(Debug, Clone, Copy)]
+pub struct Around<'a> {
+    pub clock: &'a dyn Clock,
+    pub progress: &'a dyn Progress,
+    pub interrupt: &'a Interrupt,
 }
 
 /// Why a reconstruction ended early.
@@ -73,10 +91,7 @@ struct Found {
 /// A line of the sorted listing.
 #[derive(Serialize, Deserialize)]
 enum Line {
-    Object {
-        size: u64,
-        last_modified: chrono::DateTime<chrono::Utc>,
-    },
+    Object { size: u64, last_modified: DateTime<Utc> },
     Sidecar,
 }
 
@@ -89,13 +104,19 @@ enum Line {
 /// Safe: a record is written whole or not at all, and the next run goes on.
 pub async fn reconstruct(
     run: Option<&RunHandle>,
-    store: &dyn MetadataStore,
+    store: &dyn JournalReader,
     request: &ReconstructRequest,
-    (progress, interrupt, changes): (&dyn Progress, &Interrupt, &mut Changes),
+    (around, changes): (Around<'_>, &mut Changes),
 ) -> Result<Seen, ReconstructError> {
     let mut seen = Seen::default();
     for provider in &request.providers {
+        let Around {
+            progress,
+            interrupt,
+            clock,
+        } = around;
         progress.start(&format!("Reading {}", provider.name), None);
+        let now = provider.probe().await?.now;
         let sorted = list(provider, request, &mut seen).await?.finish()?;
         let mut done = 0;
         let mut batch: Vec<Found> = Vec::new();
@@ -114,11 +135,17 @@ pub async fn reconstruct(
                     last_modified,
                     etag: None,
                 };
-                batch.push(Found {
-                    provider: Arc::clone(provider),
-                    object,
-                    has_sidecar,
-                });
+                // A time to come is no age.
+                let age = (now - object.last_modified).to_std().unwrap_or_default();
+                if age < request.min_age {
+                    seen.recent += 1;
+                } else {
+                    batch.push(Found {
+                        provider: Arc::clone(provider),
+                        object,
+                        has_sidecar,
+                    });
+                }
             }
             if batch.len() >= BATCH || lines.peek().is_none() {
                 if changes.stops(interrupt) {
@@ -126,7 +153,12 @@ pub async fn reconstruct(
                     return Ok(seen);
                 }
                 done += batch.len() as u64;
-                let lost = unrecorded((store, changes), std::mem::take(&mut batch), &mut seen).await?;
+                let lost = unrecorded(
+                    (store, clock.now(), changes),
+                    std::mem::take(&mut batch),
+                    &mut seen,
+                )
+                .await?;
                 write(run, request.concurrency, lost, changes).await?;
                 progress.advance(done, &provider.name);
             }
@@ -184,17 +216,29 @@ async fn list(
 
 /// Those without a record of their id; one whose record names another place is told.
 async fn unrecorded(
-    (store, changes): (&dyn MetadataStore, &mut Changes),
+    (store, now, changes): (&dyn JournalReader, DateTime<Utc>, &mut Changes),
     batch: Vec<Found>,
     seen: &mut Seen,
 ) -> Result<Vec<Found>, ReconstructError> {
     let id = |found: &Found| stored_shape(found.object.key.as_bytes()).map(|shape| shape.id.to_owned());
     let ids: Vec<String> = batch.iter().filter_map(id).collect();
+    // Work before records: an upload that ends in between shows as one or the other.
+    let under_way = UnderWay::of_the_living(store, now)
+        .await
+        .map_err(JournalError::from)?;
     let records = store.get_many(&ids).await.map_err(JournalError::from)?;
     let mut lost = Vec::new();
     for (found, record) in batch.into_iter().zip(records) {
         let path = found.provider.mapping.path_of(&found.object.key);
         match record {
+            None if under_way.contains(
+                &found.provider.name,
+                &id(&found).into_iter().collect::<Vec<_>>(),
+                &found.object.key,
+            ) =>
+            {
+                seen.recent += 1;
+            }
             None => lost.push(found),
             Some(record) if Some(&record.provider_path) == path.as_ref() => seen.recorded += 1,
             Some(record) => changes.fail(conflict(&found.object.key, &record)),
