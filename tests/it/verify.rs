@@ -220,6 +220,10 @@ fn what_a_provider_does_not_answer_is_an_error_and_no_finding() {
     let run = verify(&town, &["--fail-on-findings"]);
     assert_eq!((run.code, found(&run)), (3, Vec::new()), "{}", run.stdout);
     assert_eq!(run.json()["data"]["errors"][0]["file"], uuid(2));
+    // One that cannot be read, though a HEAD sees it, is not called missing: it may be being replaced.
+    let run = verify(&town, &["--checksum"]);
+    assert_eq!((run.code, found(&run)), (5, Vec::new()), "{}", run.stdout);
+    assert_eq!(run.json()["data"]["errorSummary"]["totalErrors"], 3);
     // Nobody listens on port 1.
     town.providers(&Deployment::s3("http://127.0.0.1:1", BUCKET, ""));
     let run = verify(&town, &[]);

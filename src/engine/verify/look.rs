@@ -87,9 +87,16 @@ async fn read(provider: &Provider, key: &Key, interrupt: &Interrupt) -> Result<O
     let failed = |error| provider.store_error("read", error);
     let got = match provider.store.get(&location).await {
         Ok(got) => got,
-        // A bucket or root that is gone is another matter, and a HEAD tells.
+        // A bucket or root that is gone is another matter, and so is an object that is there after all: a HEAD tells.
         Err(object_store::Error::NotFound { .. }) => {
-            return ask(provider, key).await.map(|_| Object::Missing);
+            return match ask(provider, key).await? {
+                Object::Missing => Ok(Object::Missing),
+                _ => Err(ProviderError::Unavailable {
+                    provider: provider.name.clone(),
+                    operation: "read",
+                    reason: "it was not found, and is there: it may be being replaced".to_owned(),
+                }),
+            };
         }
         Err(error) => return Err(failed(error)),
     };

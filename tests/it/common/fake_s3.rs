@@ -121,6 +121,10 @@ impl Respond for Responder {
     fn respond(&self, request: &Request) -> ResponseTemplate {
         let now = Utc::now() + chrono::TimeDelta::seconds(self.behaviour.clock_ahead);
         let answer = match request.method.as_str() {
+            // It holds no bytes of any object.
+            "GET" if request.url.path().trim_matches('/') != BUCKET => {
+                ResponseTemplate::new(404).set_body_string("<Error><Code>NoSuchKey</Code></Error>")
+            }
             "GET" => self.list(request),
             "HEAD" => self.head(request),
             _ => ResponseTemplate::new(405),
