@@ -103,7 +103,7 @@ pub fn still_holds(evidence: &Evidence, found: &Listed) -> bool {
 /// Moves an object from a key to a free one, its sidecar with it, while it is what was seen.
 ///
 /// # Errors
-/// Where the provider does not answer clearly, or cannot move the object at all (over 5 GB on S3). Whatever was
+/// Where the provider does not answer clearly. Whatever was
 /// done by then, the same call finishes it.
 ///
 /// # Cancellation
@@ -364,8 +364,10 @@ pub(super) async fn duplicate(
     source: &Listed,
 ) -> Result<MoveOutcome, ProviderError> {
     if provider.copies_at_most().is_some_and(|most| source.size > most) {
-        let reason = format!("{from} is larger than 5 GB, which cannot be moved in one request yet");
-        return Err(invalid(provider, "move", reason));
+        if !provider.duplicate_in_parts(from, to, None).await? {
+            return Ok(MoveOutcome::Missing);
+        }
+        return arrived(provider, from, to, source).await;
     }
     let (source_at, target_at) = (provider.location(from)?, provider.location(to)?);
     match provider.duplicate(&source_at, &target_at).await {
@@ -374,6 +376,15 @@ pub(super) async fn duplicate(
         Err(object_store::Error::AlreadyExists { .. }) => return Ok(MoveOutcome::TargetTaken),
         Err(error) => return Err(provider.store_error("copy", error)),
     }
+    arrived(provider, from, to, source).await
+}
+
+async fn arrived(
+    provider: &Provider,
+    from: &Key,
+    to: &Key,
+    source: &Listed,
+) -> Result<MoveOutcome, ProviderError> {
     let there = provider.head(to).await?;
     if there.is_none_or(|found| found.size != source.size) {
         let reason = format!("the copy of {from} at {to} is not what was copied; nothing was deleted");

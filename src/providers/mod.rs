@@ -161,7 +161,7 @@ impl Provider {
         }
     }
 
-    /// The most bytes that a copy inside the provider takes; `None` where any object can be copied.
+    /// The most bytes that a copy in one request takes; `None` where any object is copied in one. Larger ones go in parts.
     ///
     /// # Source
     /// Amazon S3 API Reference, "CopyObject".
@@ -170,6 +170,30 @@ impl Provider {
         match self.lister {
             Lister::S3(_) => Some(5 << 30),
             Lister::Local(_) | Lister::Azure(_) | Lister::Gcs(_) => None,
+        }
+    }
+
+    /// The same copy for objects of any size, in parts of `part` bytes (`None`: as is best); whether anything stood at
+    /// `from`.
+    ///
+    /// # Errors
+    /// Where the provider does not say that all of it was copied; nothing is at `to` then.
+    ///
+    /// # Cancellation
+    /// Nothing is at `to`; an upload in parts is left, which cleanup finds.
+    pub async fn duplicate_in_parts(
+        &self,
+        from: &Key,
+        to: &Key,
+        part: Option<u64>,
+    ) -> Result<bool, ProviderError> {
+        match &self.lister {
+            Lister::S3(s3) => s3.copy_in_parts(from, to, part.unwrap_or(s3::PART)).await,
+            Lister::Local(_) | Lister::Azure(_) | Lister::Gcs(_) => Err(ProviderError::Invalid {
+                provider: self.name.clone(),
+                operation: "copy",
+                reason: "it copies objects whole, whatever their size".to_owned(),
+            }),
         }
     }
 

@@ -39,7 +39,7 @@ pub async fn look(
     }
     let mut uploads = provider.unfinished_uploads();
     while let Some(upload) = uploads.try_next().await? {
-        let Some(shape) = stored_shape(upload.key.as_bytes()) else {
+        let Some(shape) = stored_shape(in_use(upload.key.as_bytes())) else {
             continue;
         };
         let asked = request
@@ -63,4 +63,11 @@ pub async fn look(
         found.findings.push(Kind::Multipart, &finding)?;
     }
     Ok(found)
+}
+
+/// The key that something had before it went to the trash: a copy to there may have been left half done.
+fn in_use(key: &[u8]) -> &[u8] {
+    let trashed = key.strip_prefix(b".trash/".as_slice());
+    let below = trashed.and_then(|rest| rest.splitn(2, |byte| *byte == b'/').nth(1));
+    below.unwrap_or(key)
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use http::{HeaderMap, Method, StatusCode};
+use http::{HeaderMap, Method, StatusCode, header};
 use object_store::aws::{AwsAuthorizer, AwsCredentialProvider};
 use object_store::client::{HttpClient, HttpRequest, HttpRequestBody};
 
@@ -28,6 +28,8 @@ pub(super) struct Client {
     pub(super) credentials: AwsCredentialProvider,
     /// For one request with its whole answer.
     pub(super) timeout: Duration,
+    /// For one part of a copy.
+    pub(super) copy_timeout: Duration,
     /// How many requests may be under way at once.
     pub(super) parallel: usize,
 }
@@ -77,13 +79,45 @@ impl Client {
         .await
     }
 
+    /// The same with headers and a body, for requests that change something and take longer.
+    pub(super) async fn change(
+        &self,
+        context: Context<'_>,
+        method: Method,
+        url: &str,
+        (headers, body): (HeaderMap, Vec<u8>),
+    ) -> Result<Answer, ProviderError> {
+        let length = body.len();
+        let mut request = HttpRequest::new(HttpRequestBody::from(body));
+        *request.headers_mut() = headers;
+        request
+            .headers_mut()
+            .insert(header::CONTENT_LENGTH, length.into());
+        within(
+            self.copy_timeout,
+            context,
+            Box::pin(self.sent(context, method, url, request)),
+        )
+        .await
+    }
+
     async fn send_untimed(
         &self,
         context: Context<'_>,
         method: Method,
         url: &str,
     ) -> Result<Answer, ProviderError> {
-        let mut request = HttpRequest::new(HttpRequestBody::empty());
+        let request = HttpRequest::new(HttpRequestBody::empty());
+        self.sent(context, method, url, request).await
+    }
+
+    async fn sent(
+        &self,
+        context: Context<'_>,
+        method: Method,
+        url: &str,
+        mut request: HttpRequest,
+    ) -> Result<Answer, ProviderError> {
         *request.method_mut() = method;
         *request.uri_mut() = url
             .parse()

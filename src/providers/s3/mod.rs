@@ -5,6 +5,7 @@
 //! its status, which object_store hides. Nothing here retries, and no error text holds a secret or a signature.
 
 mod client;
+mod copy;
 mod endpoint;
 mod failure;
 mod page;
@@ -25,6 +26,8 @@ use super::wire::{self, chain, date, described};
 use super::{Key, ListRequest, Listed, Listing, Probe, ProviderError};
 use crate::config::{Global, S3Config, S3Credentials};
 use client::Client;
+
+pub(super) use copy::PART;
 
 /// For how long an answer of the bucket vouches that a 404 of a HEAD means the object.
 const BUCKET_SEEN_FOR: Duration = Duration::from_secs(30);
@@ -92,6 +95,7 @@ pub(super) fn connect(
         http,
         credentials: Arc::clone(store.credentials()),
         timeout: global.list_timeout,
+        copy_timeout: global.upload_timeout,
         parallel: global.max_connections_per_provider,
     };
     Ok(Connected {
@@ -183,6 +187,16 @@ impl S3 {
     pub(super) async fn abort_upload(&self, upload: &UnfinishedUpload) -> Result<bool, ProviderError> {
         let full = [self.prefix.as_bytes(), upload.key.as_bytes()].concat();
         self.client.abort(&full, &upload.id).await
+    }
+
+    /// See [`Provider::duplicate_in_parts`](super::Provider::duplicate_in_parts).
+    pub(super) async fn copy_in_parts(&self, from: &Key, to: &Key, part: u64) -> Result<bool, ProviderError> {
+        let [from, to] = [from, to].map(|key| [self.prefix.as_bytes(), key.as_bytes()].concat());
+        let copied = copy::in_parts(&self.client, &from, &to, part).await?;
+        if !copied {
+            self.confirm_bucket().await?;
+        }
+        Ok(copied)
     }
 
     /// A 404 of a HEAD has no body to say what is missing, so the bucket is asked.

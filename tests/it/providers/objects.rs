@@ -413,6 +413,63 @@ mod needs_server {
         )* };
     }
 
+    /// As what is larger than one request takes is copied, here in parts of five megabytes.
+    #[test]
+    fn in_parts_a_copy_is_every_byte_and_all_that_the_object_says_of_itself() {
+        use super::*;
+        use object_store::{Attribute, Attributes, PutOptions};
+        let Some(bucket) = TestEnv::seaweed() else { return };
+        let provider = build(&in_bucket(&bucket), &global()).unwrap();
+        let content: Vec<u8> = (0..12_000_003_u32)
+            .map(|n| n.wrapping_mul(2_654_435_761).to_be_bytes()[0])
+            .collect();
+        block_on(async {
+            let key = Key::from(KEY);
+            let trashed = trash_key(&provider, RUN, &key).unwrap();
+            let missing = provider.duplicate_in_parts(&key, &trashed, None).await.unwrap();
+            assert!(!missing, "nothing is there to be copied");
+            let attributes: Attributes = [
+                (Attribute::ContentType, "application/pdf"),
+                (
+                    Attribute::Metadata("civic-original-name".into()),
+                    "Proc%C3%A8s.pdf",
+                ),
+            ]
+            .into_iter()
+            .map(|(name, value)| (name, object_store::AttributeValue::from(value)))
+            .collect();
+            let options = PutOptions {
+                attributes: attributes.clone(),
+                ..PutOptions::default()
+            };
+            let at = provider.location(&key).unwrap();
+            provider
+                .store
+                .put_opts(&at, content.clone().into(), options)
+                .await
+                .unwrap();
+            assert!(
+                provider
+                    .duplicate_in_parts(&key, &trashed, Some(5 << 20))
+                    .await
+                    .unwrap()
+            );
+            let copy = provider
+                .store
+                .get(&provider.location(&trashed).unwrap())
+                .await
+                .unwrap();
+            assert!(
+                copy.meta.e_tag.as_ref().unwrap().contains("-3"),
+                "{:?}",
+                copy.meta
+            );
+            assert_eq!(copy.attributes, attributes);
+            assert!(copy.bytes().await.unwrap() == content);
+        });
+        assert_eq!(bucket.send("GET", "?uploads=", b""), 200);
+    }
+
     on_each_server!(
         to_the_trash_and_back,
         what_a_crash_left_half_done_is_finished,
