@@ -261,7 +261,7 @@ async fn write(
     lost: Vec<Found>,
     changes: &mut Changes,
 ) -> Result<(), ReconstructError> {
-    let looks = stream::iter(lost).map(async |found| {
+    let looks = stream::iter(lost).map(|found| async move {
         let learnt = learn(&found.provider, &found.object, found.has_sidecar).await;
         (found, learnt)
     });

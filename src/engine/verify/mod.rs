@@ -328,7 +328,7 @@ async fn look_at(
     verified: &mut Verified,
 ) -> Result<Vec<String>, VerifyError> {
     let records = around.store.get_many(ids).await?.into_iter().flatten();
-    let looks = records.map(async |record| {
+    let looks = records.map(|record| async move {
         let seen = look::settled(around, request, record.clone()).await;
         (record, seen)
     });
