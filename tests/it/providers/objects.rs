@@ -325,19 +325,79 @@ fn a_copy_that_cannot_be_seen_deletes_nothing() {
     });
 }
 
+/// A service that copies parts, but for the one that answers so, and ends the upload with this body.
+async fn copies_in_parts(server: &MockServer, second: ResponseTemplate, end: &str) {
+    bucket_of_size(server, "5368709121").await;
+    let answer = |body: &str| ResponseTemplate::new(200).set_body_string(body.to_owned());
+    let part = answer("<CopyPartResult><ETag>\"e\"</ETag></CopyPartResult>");
+    let begun =
+        answer("<InitiateMultipartUploadResult><UploadId>7</UploadId></InitiateMultipartUploadResult>");
+    let asked = |verb: &str, name: &str, value: &str| Mock::given(method(verb)).and(query_param(name, value));
+    asked("POST", "uploads", "")
+        .respond_with(begun)
+        .mount(server)
+        .await;
+    asked("PUT", "partNumber", "2")
+        .respond_with(second)
+        .mount(server)
+        .await;
+    Mock::given(method("PUT")).respond_with(part).mount(server).await;
+    asked("POST", "uploadId", "7")
+        .respond_with(answer(end))
+        .mount(server)
+        .await;
+    asked("DELETE", "uploadId", "7")
+        .respond_with(ResponseTemplate::new(204))
+        .mount(server)
+        .await;
+}
+
 #[test]
-fn more_than_s3_copies_in_one_request_is_a_clear_error() {
+fn a_copy_in_parts_that_fails_is_given_up_and_deletes_nothing() {
+    const DONE: &str = "<CompleteMultipartUploadResult><ETag>\"e-11\"</ETag></CompleteMultipartUploadResult>";
+    let part =
+        || ResponseTemplate::new(200).set_body_string("<CopyPartResult><ETag>\"e\"</ETag></CopyPartResult>");
+    let error = "<Error><Code>InternalError</Code></Error>";
+    for (second, end, ends) in [
+        (ResponseTemplate::new(500), DONE, 1),
+        (ResponseTemplate::new(412), DONE, 1),
+        // An error that came after the head of the answer was sent: of a part, and of the end.
+        (ResponseTemplate::new(200).set_body_string(error), DONE, 1),
+        (part(), error, 2),
+    ] {
+        block_on(async {
+            let server = MockServer::start().await;
+            copies_in_parts(&server, second, end).await;
+            let outcome = provider(&server)
+                .duplicate_in_parts(&Key::from(KEY), &Key::from("to"), None)
+                .await;
+            assert!(
+                matches!(outcome, Err(ProviderError::Unavailable { .. })),
+                "{outcome:?}"
+            );
+            let writes = writes(&server).await;
+            let of = |verb: &str| writes.iter().filter(|write| *write == verb).count();
+            assert_eq!(
+                (of("POST"), of("DELETE"), writes.last().unwrap().as_str()),
+                (ends, 1, "DELETE"),
+                "{writes:?}"
+            );
+        });
+    }
     block_on(async {
         let server = MockServer::start().await;
-        bucket_of_size(&server, "5368709121").await;
-        let seen = Evidence {
-            size: 5_368_709_121,
-            ..Evidence::default()
-        };
-        let outcome = move_object(&provider(&server), &Key::from(KEY), &Key::from("to"), &seen).await;
-        let text = outcome.unwrap_err().to_string();
-        assert!(text.contains("larger than 5 GB"), "{text}");
-        assert_eq!(writes(&server).await, Vec::<String>::new());
+        copies_in_parts(&server, part(), DONE).await;
+        let copied = provider(&server)
+            .duplicate_in_parts(&Key::from(KEY), &Key::from("to"), None)
+            .await;
+        assert!(copied.unwrap());
+        let writes = writes(&server).await;
+        let parts = writes.iter().filter(|write| *write == "PUT").count();
+        assert_eq!(
+            (parts, writes.len()),
+            (11, 13),
+            "five gigabytes and a byte, in parts of 512 MiB: {writes:?}"
+        );
     });
 }
 
