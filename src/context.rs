@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use indicatif::MultiProgress;
 use tokio::runtime::{Builder, Runtime};
+use tokio::signal::unix::{Signal, SignalKind};
 
 use crate::cli::{GlobalArgs, ProgressFormat};
 use crate::config::{self, Config, DatabaseUrl, LoadRequest, Loaded, ProviderConfig};
@@ -321,18 +322,24 @@ fn drive<T>(builder: Builder, work: impl Future<Output = Result<T, Failure>>) ->
     })
 }
 
-/// Ctrl-C, or what service managers send.
-pub async fn stop_signal() {
-    let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()).ok();
-    let terminated = async {
-        match &mut terminate {
-            Some(signal) => drop(signal.recv().await),
-            None => std::future::pending().await,
+/// Ctrl-C, or what service managers send: heard from this call on, not from when it is waited for.
+pub fn stop_signal() -> impl Future<Output = ()> {
+    let listen = |kind| tokio::signal::unix::signal(kind).ok();
+    let interrupted = listen(SignalKind::interrupt());
+    let terminated = listen(SignalKind::terminate());
+    async {
+        tokio::select! {
+            () = heard(interrupted) => {}
+            () = heard(terminated) => {}
         }
-    };
-    tokio::select! {
-        _ = tokio::signal::ctrl_c() => {}
-        () = terminated => {}
+    }
+}
+
+/// Never, where no signal can be listened to: the system's own way of ending the process stays.
+async fn heard(signal: Option<Signal>) {
+    match signal {
+        Some(mut signal) => drop(signal.recv().await),
+        None => std::future::pending().await,
     }
 }
 

@@ -40,7 +40,7 @@ pub async fn confirm(context: &Context, what: &str, question: &str) -> Result<()
         return Ok(());
     }
     context.printer().tell(what);
-    let terminal = Terminal::kept();
+    let (terminal, stopped) = (Terminal::kept(), stop_signal());
     let question = question.to_owned();
     // In a thread of its own: what waits for a key sees no signal.
     let asked = tokio::task::spawn_blocking(move || {
@@ -49,7 +49,7 @@ pub async fn confirm(context: &Context, what: &str, question: &str) -> Result<()
     });
     let answer = tokio::select! {
         asked = asked => asked,
-        () = stop_signal() => return Err(Failure::interrupted()),
+        () = stopped => return Err(Failure::interrupted()),
     };
     drop(terminal);
     match answer.unwrap_or_else(|lost| Err(std::io::Error::other(lost).into())) {
