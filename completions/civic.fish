@@ -1,6 +1,6 @@
 # fish completion for civic
-set -g __civic_valued --system-data --config --database --output --log-format --progress --color --folder --by --folder --search --type --provider --sort --page --limit --folder --from-list --concurrency --description --uploaded-by --from-list --out --range --concurrency --provider --folder --kind --min-age --max-delete --plan --plan-max-age --repair --override --explain --folder --provider --sample --concurrency --provider --folder --concurrency --min-age --override --limit --description --override --folder --from-list --concurrency --override --folder --file --from-list --concurrency --override --older-than --override --override --update --provider-type --path --bucket --account-name --container-name --region --endpoint --prefix --override --path --access --allowed-types --max-size --description --quota --path --access --allowed-types --max-size --description --quota --out
-set -g __civic_commands storage:usage storage:list storage:info storage:upload storage:download storage:cleanup storage:verify storage:reconstruct storage:runs storage:update storage:move storage:delete storage:trash storage:undo storage:config storage:init storage:folder:add storage:folder:update storage:folder:remove completions man
+set -g __civic_valued --system-data --config --database --output --log-format --progress --color --folder --by --folder --search --type --provider --sort --page --limit --folder --from-list --concurrency --description --uploaded-by --from-list --out --range --concurrency --provider --folder --kind --min-age --max-delete --plan --plan-max-age --repair --override --explain --folder --provider --sample --concurrency --provider --folder --concurrency --min-age --override --limit --description --override --from --to --folder --concurrency --override --folder --from-list --concurrency --override --folder --file --from-list --concurrency --override --older-than --override --override --update --provider-type --path --bucket --account-name --container-name --region --endpoint --prefix --override --path --access --allowed-types --max-size --description --quota --path --access --allowed-types --max-size --description --quota --out
+set -g __civic_commands storage:usage storage:list storage:info storage:upload storage:download storage:cleanup storage:verify storage:reconstruct storage:runs storage:update storage:migrate storage:move storage:delete storage:trash storage:undo storage:config storage:init storage:folder:add storage:folder:update storage:folder:remove completions man
 
 # The command typed so far, joined by ':'; a first line says whether it is whole.
 function __civic_command
@@ -36,6 +36,7 @@ complete -c civic -n 'test (__civic_command) = stem:' -a 'storage:verify' -d 'Co
 complete -c civic -n 'test (__civic_command) = stem:' -a 'storage:reconstruct' -d 'Makes records that were lost again, from sidecars, object metadata and keys'
 complete -c civic -n 'test (__civic_command) = stem:' -a 'storage:runs' -d 'Shows what ran: when, by whom, and what it changed'
 complete -c civic -n 'test (__civic_command) = stem:' -a 'storage:update' -d 'Changes the description of a file; storage:undo takes the change back'
+complete -c civic -n 'test (__civic_command) = stem:' -a 'storage:migrate' -d 'Takes files to another provider: bytes, sidecar and record; storage:undo takes them back'
 complete -c civic -n 'test (__civic_command) = stem:' -a 'storage:move' -d 'Moves files into another folder: bytes, sidecar and record together; storage:undo moves them back'
 complete -c civic -n 'test (__civic_command) = stem:' -a 'storage:delete' -d 'Deletes files: records and bytes go to the trash, from which storage:undo brings them back'
 complete -c civic -n 'test (__civic_command) = stem:' -a 'storage:trash' -d 'Shows what was deleted, brings it back, or deletes it for good'
@@ -58,6 +59,7 @@ complete -c civic -n 'test (__civic_command) = stem:storage' -a 'verify' -d 'Com
 complete -c civic -n 'test (__civic_command) = stem:storage' -a 'reconstruct' -d 'Makes records that were lost again, from sidecars, object metadata and keys'
 complete -c civic -n 'test (__civic_command) = stem:storage' -a 'runs' -d 'Shows what ran: when, by whom, and what it changed'
 complete -c civic -n 'test (__civic_command) = stem:storage' -a 'update' -d 'Changes the description of a file; storage:undo takes the change back'
+complete -c civic -n 'test (__civic_command) = stem:storage' -a 'migrate' -d 'Takes files to another provider: bytes, sidecar and record; storage:undo takes them back'
 complete -c civic -n 'test (__civic_command) = stem:storage' -a 'move' -d 'Moves files into another folder: bytes, sidecar and record together; storage:undo moves them back'
 complete -c civic -n 'test (__civic_command) = stem:storage' -a 'delete' -d 'Deletes files: records and bytes go to the trash, from which storage:undo brings them back'
 complete -c civic -n 'test (__civic_command) = stem:storage' -a 'trash' -d 'Shows what was deleted, brings it back, or deletes it for good'
@@ -140,6 +142,13 @@ complete -c civic -n 'test (__civic_command) = whole:storage:runs' -l limit -x -
 complete -c civic -n 'test (__civic_command) = whole:storage:update' -l description -x -d 'What the file is to be described as; an empty text takes the description away'
 complete -c civic -n 'test (__civic_command) = whole:storage:update' -l dry-run -d 'Only tell what would be changed'
 complete -c civic -n 'test (__civic_command) = whole:storage:update' -l override -x -a 'ownership' -d 'Let this run go on though a safety rule speaks. `ownership`: another installation claims the storage; it is then claimed for this one'
+complete -c civic -n 'test (__civic_command) = whole:storage:migrate' -l from -x -d 'Provider that has the files'
+complete -c civic -n 'test (__civic_command) = whole:storage:migrate' -l to -x -d 'Provider to take them to'
+complete -c civic -n 'test (__civic_command) = whole:storage:migrate' -l folder -x -d 'Only files of this folder'
+complete -c civic -n 'test (__civic_command) = whole:storage:migrate' -l rebase -d 'Instead of moving anything, give records of an old root (a provider\'s `aliases`) the path that their files have today'
+complete -c civic -n 'test (__civic_command) = whole:storage:migrate' -l concurrency -x -d 'How many files are worked on at once [default: global.max_concurrent_uploads]'
+complete -c civic -n 'test (__civic_command) = whole:storage:migrate' -l dry-run -d 'Only tell what would be done'
+complete -c civic -n 'test (__civic_command) = whole:storage:migrate' -l override -x -a 'ownership' -d 'Let this run go on though a safety rule speaks. `ownership`: another installation claims the storage; it is then claimed for this one'
 complete -c civic -n 'test (__civic_command) = whole:storage:move' -l folder -x -d 'Folder of storage.yml to move them to'
 complete -c civic -n 'test (__civic_command) = whole:storage:move' -l from-list -x -d 'Read ids from this file, one a line; `-` is stdin'
 complete -c civic -n 'test (__civic_command) = whole:storage:move' -l concurrency -x -d 'How many files are worked on at once [default: global.max_concurrent_uploads]'

@@ -150,6 +150,8 @@ pub enum Command {
     Runs(commands::runs::RunsArgs),
     #[command(name = "storage:update")]
     Update(commands::update::UpdateArgs),
+    #[command(name = "storage:migrate")]
+    Migrate(commands::migrate::MigrateArgs),
     #[command(name = "storage:move")]
     Move(commands::r#move::MoveArgs),
     #[command(name = "storage:delete")]
@@ -185,6 +187,7 @@ impl Command {
             Self::Reconstruct(args) => commands::reconstruct::run(context, &args),
             Self::Runs(args) => context.block_on(commands::runs::run(context, args)),
             Self::Update(args) => commands::update::run(context, &args),
+            Self::Migrate(args) => commands::migrate::run(context, &args),
             Self::Move(args) => commands::r#move::run(context, &args),
             Self::Delete(args) => commands::delete::run(context, &args),
             Self::Trash(args) => commands::trash::run(context, &args),

@@ -9,10 +9,10 @@ use serde_json::Value;
 
 use crate::config::{self, ConfigError, Problem, WriteError};
 use crate::engine::cleanup::{ApplyError, ScanError};
+use crate::engine::gather::GatherError;
 use crate::engine::journal::JournalError;
 use crate::engine::reconstruct::ReconstructError;
 use crate::engine::upload::UploadError;
-use crate::engine::verify::VerifyError;
 use crate::metadata::MetadataError;
 use crate::providers::ProviderError;
 
@@ -172,7 +172,7 @@ pub enum RoomError {
     #[error(transparent)]
     Upload(#[from] UploadError),
     #[error(transparent)]
-    Verify(#[from] VerifyError),
+    Gather(#[from] GatherError),
     #[error(transparent)]
     Reconstruct(#[from] ReconstructError),
 }
@@ -187,7 +187,7 @@ where
         match error {
             RoomError::Config(error) => configuration(error, message),
             RoomError::ConfigWrite(error) => unwritten_config(&error, message),
-            RoomError::Metadata(error) | RoomError::Verify(VerifyError::Metadata(error)) => {
+            RoomError::Metadata(error) | RoomError::Gather(GatherError::Metadata(error)) => {
                 metadata(error, &message)
             }
             RoomError::Provider(error) | RoomError::Reconstruct(ReconstructError::Provider(error)) => {
@@ -200,7 +200,7 @@ where
             }
             RoomError::Reconstruct(ReconstructError::Spill(_))
             | RoomError::Upload(UploadError::Spill(_))
-            | RoomError::Verify(VerifyError::Spill(_)) => no_room(message),
+            | RoomError::Gather(GatherError::Spill(_)) => no_room(message),
         }
     }
 }

@@ -48,7 +48,13 @@ pub struct Words {
 impl Words {
     /// Whether people are told the run, since storage:undo takes it.
     fn can_be_undone(self) -> bool {
-        ["storage:delete", "storage:move", "storage:update"].contains(&self.operation)
+        [
+            "storage:delete",
+            "storage:migrate",
+            "storage:move",
+            "storage:update",
+        ]
+        .contains(&self.operation)
     }
 }
 

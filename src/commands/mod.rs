@@ -21,6 +21,7 @@ pub mod info;
 pub mod init;
 pub mod list;
 pub mod man;
+pub mod migrate;
 pub mod r#move;
 pub mod reconstruct;
 pub mod runs;

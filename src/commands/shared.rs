@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 
 use crate::Context;
-use crate::engine::upload::FolderRules;
+use crate::engine::Interrupt;
+use crate::engine::upload::{FolderRules, Way};
 use crate::error::Failure;
 use crate::metadata::{FileRecord, MetadataStore, Stamp};
 
@@ -45,6 +46,16 @@ pub fn folder_rules(context: &Context, name: &str) -> Result<FolderRules, Failur
         allowed_types: folder.allowed_types.clone(),
         max_size: folder.max_size.map_or(largest, |own| own.min(largest)),
     })
+}
+
+/// How bytes travel, as storage.yml has it.
+///
+/// # Errors
+/// Everything that is wrong with the configuration.
+pub fn way(context: &Context, interrupt: &Interrupt) -> Result<Way, Failure> {
+    let global = &context.config()?.global;
+    let (threshold, part) = (global.stream_threshold, global.chunk_size);
+    Ok(Way::new(threshold, part, global.upload_timeout, interrupt))
 }
 
 /// A time for a table: `2026-11-23 18:36`, in UTC; what could not be read as it was written.

@@ -16,7 +16,7 @@ use super::undo::{plan, put_back, survey};
 use crate::Context;
 use crate::config::parse_duration;
 use crate::engine::Clock;
-use crate::engine::changes::{Changes, Sites, failed};
+use crate::engine::changes::{Changes, Sites, failed_by};
 use crate::engine::journal::recover;
 use crate::engine::undo::{self, Pages, Steps, shown, size_of};
 use crate::error::Failure;
@@ -97,7 +97,7 @@ pub fn run(context: &Context, args: &TrashArgs) -> Result<Outcome, Failure> {
 fn trashed(until: Option<DateTime<Utc>>) -> Steps {
     let query = StepQuery {
         states: vec![StepState::Settled],
-        actions: vec![Action::Trash],
+        actions: vec![Action::Trash, Action::Migrate],
         ..StepQuery::default()
     };
     Steps::Found(query, until)
@@ -236,12 +236,10 @@ async fn of_plan(sites: &Sites, mut pages: Pages<'_>) -> Result<Changes, Failure
         }
         for step in &page {
             match sites.named(&step.provider, &undo::name_of(step)) {
-                Ok(_) if step.to_key.is_some() => changes.succeed(&shown(step), size_of(step)),
-                Ok(_) => changes.fail(failed(
-                    &undo::name_of(step),
-                    "STORAGE_ERROR",
-                    "it has no place in the trash",
-                )),
+                Ok(provider) => match undo::trashed_at(&provider, step) {
+                    Ok(_) => changes.succeed(&shown(step), size_of(step)),
+                    Err(error) => changes.fail(failed_by(&undo::name_of(step), &error)),
+                },
                 Err(error) => changes.fail(error),
             }
         }
@@ -317,6 +315,7 @@ impl View for TrashView {
             "folder",
             "size",
             "provider",
+            "migratedTo",
             "key",
             "runId",
             "deletedAt",

@@ -8,7 +8,9 @@ use serde_json::json;
 use super::ask;
 use super::changes::{Preview, Words, conclude, counts, planned, sites, status};
 use super::ownership::{self, OwnershipArgs};
+use super::shared::way;
 use crate::Context;
+use crate::engine::Interrupt;
 use crate::engine::changes::Changes;
 use crate::engine::journal::recover;
 use crate::engine::undo::{self, Pages, Steps, UndoRequest};
@@ -96,8 +98,9 @@ pub(super) async fn survey(history: &dyn JournalReader, steps: &Steps) -> Result
         survey.total += page.len() as u64;
         for step in page.iter().filter(|step| step.state == StepState::Settled) {
             survey.preview.add(|| label(step), undo::size_of(step));
-            if step.action != Action::Record && !survey.touched.contains(&step.provider) {
-                survey.touched.insert(step.provider.clone());
+            if step.action != Action::Record {
+                let touched = [Some(&step.provider), step.to_provider.as_ref()];
+                survey.touched.extend(touched.into_iter().flatten().cloned());
             }
         }
     }
@@ -110,7 +113,10 @@ pub(super) async fn survey(history: &dyn JournalReader, steps: &Steps) -> Result
 pub(super) async fn plan(context: &Context, words: Words, steps: Steps) -> Result<Outcome, Failure> {
     let history = context.history()?;
     let survey = survey(&*history, &steps).await?;
-    let (mut sites, request) = (sites(context)?, request(context, steps, survey.total)?);
+    let (mut sites, request) = (
+        sites(context)?,
+        request(context, (steps, survey.total), &Interrupt::default())?,
+    );
     ownership::warn(context, &mut sites, survey.touched.iter().map(String::as_str)).await?;
     let changes = undo::plan(&*history, &sites, &request).await?;
     Ok(planned(words, changes))
@@ -124,11 +130,14 @@ pub(super) async fn put_back(
     context: &Context,
     (words, question): (Words, &str),
     steps: Steps,
-    (asked, ownership, interrupt): (serde_json::Value, &OwnershipArgs, &crate::engine::Interrupt),
+    (asked, ownership, interrupt): (serde_json::Value, &OwnershipArgs, &Interrupt),
 ) -> Result<Outcome, Failure> {
     let history = context.history()?;
     let survey = survey(&*history, &steps).await?;
-    let (mut sites, request) = (sites(context)?, request(context, steps, survey.total)?);
+    let (mut sites, request) = (
+        sites(context)?,
+        request(context, (steps, survey.total), interrupt)?,
+    );
     if survey.preview.count == 0 {
         let changes = undo::plan(&*history, &sites, &request).await?;
         return Ok(conclude(words, None, changes));
@@ -147,13 +156,18 @@ pub(super) async fn put_back(
     Ok(conclude(words, Some(run.id()), changes))
 }
 
-fn request(context: &Context, steps: Steps, total: u64) -> Result<UndoRequest, Failure> {
+fn request(
+    context: &Context,
+    (steps, total): (Steps, u64),
+    interrupt: &Interrupt,
+) -> Result<UndoRequest, Failure> {
     let config = context.config()?;
     Ok(UndoRequest {
         steps,
         total,
         folders: config.folders.keys().cloned().collect(),
         concurrency: config.global.max_concurrent_deletes,
+        way: way(context, interrupt)?,
     })
 }
 

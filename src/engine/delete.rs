@@ -306,6 +306,7 @@ fn step(run_id: &str, target: &Target, for_good: bool) -> Result<NewStep, ItemEr
         provider: target.provider.name.clone(),
         key: text(&target.key).filter(|_| action != Action::Record),
         to_key,
+        to_provider: None,
         evidence: target.evidence.clone(),
         file_id: Some(target.record.id.clone()),
         before: Some(target.record.clone()),

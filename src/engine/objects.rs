@@ -4,14 +4,17 @@
 //! An object is touched only while it is what the caller saw ([`Evidence`]), and no bytes go before the same bytes
 //! are known to be at their new place. Nothing at a target is ever overwritten. Rows are the caller's.
 
+mod bulk;
+
 use bytes::Bytes;
 use chrono::{DateTime, TimeDelta, Utc};
-use futures::{Stream, StreamExt, TryStreamExt, stream};
+use futures::{Stream, TryStreamExt};
 use object_store::ObjectStoreExt;
-use object_store::path::Path;
 
 use crate::metadata::journal::Evidence;
 use crate::providers::{EntryKind, Key, Listed, Provider, ProviderError, SIDECAR_SUFFIX};
+
+pub use bulk::purge_all;
 
 /// Suffix of a sidecar in the trash: CivicPress's reconstruction collects every `*.meta.json` that it finds.
 const TRASHED_SUFFIX: &[u8] = b".meta.trash";
@@ -20,8 +23,6 @@ const TRASHED_SHORT: &[u8] = b".meta.trsh";
 /// Bytes of a name, on every file system that matters.
 const NAME_MAX: usize = 255;
 const TRASH: &str = ".trash/";
-/// Keys in one bulk request; source: Amazon S3 API Reference, `DeleteObjects`.
-const BULK: usize = 1000;
 
 /// What became of a move.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,9 +52,19 @@ pub enum PurgeOutcome {
 /// # Errors
 /// [`ProviderError::Invalid`] for a key that is not text, or that is in the trash already.
 pub fn trash_key(provider: &Provider, run_id: &str, key: &Key) -> Result<Key, ProviderError> {
-    let text = key.as_str().filter(|text| !text.starts_with(TRASH));
-    let text = text.ok_or_else(|| invalid(provider, "trash", format!("{key} cannot go to the trash")))?;
-    Ok(Key::from(format!("{TRASH}{run_id}/{text}").as_str()))
+    match key.as_str() {
+        Some(text) if !text.starts_with(TRASH) => Ok(trash_place(run_id, key)),
+        _ => Err(invalid(
+            provider,
+            "trash",
+            format!("{key} cannot go to the trash"),
+        )),
+    }
+}
+
+/// The same for a key that is known to be one that can go there.
+pub(super) fn trash_place(run_id: &str, key: &Key) -> Key {
+    Key::new([TRASH.as_bytes(), run_id.as_bytes(), b"/", key.as_bytes()].concat())
 }
 
 /// Where the sidecar of an object is, in the trash or out of it.
@@ -169,69 +180,6 @@ pub async fn purge(
     Ok(outcome)
 }
 
-/// Deletes objects and their sidecars for good without a look at them, in bulk where the provider can: what is in
-/// the trash, or what was just looked at. The answers are in the order of the keys, each the answer for that key.
-pub async fn purge_all(provider: &Provider, keys: &[Key]) -> Vec<Result<(), ProviderError>> {
-    let mut answers = Vec::with_capacity(keys.len());
-    for chunk in keys.chunks(BULK / 2) {
-        answers.extend(purge_chunk(provider, chunk).await);
-        for key in chunk {
-            provider.tidy(key).await;
-        }
-    }
-    answers
-}
-
-/// Sidecars go with their objects in one request; an object whose sidecar stayed is not done.
-async fn purge_chunk(provider: &Provider, keys: &[Key]) -> Vec<Result<(), ProviderError>> {
-    let mut answers: Vec<Result<(), ProviderError>> = Vec::with_capacity(keys.len());
-    let mut asked = Vec::with_capacity(keys.len());
-    let mut paths = Vec::with_capacity(keys.len() * 2);
-    for (at, key) in keys.iter().enumerate() {
-        let pair = provider
-            .location(key)
-            .and_then(|object| Ok([object, provider.location(&sidecar_key(key))?]));
-        answers.push(pair.map(|pair| {
-            asked.push(at);
-            paths.extend(pair);
-        }));
-    }
-    let gone = delete_paths(provider, paths).await;
-    for (at, pair) in asked.into_iter().zip(gone.chunks(2)) {
-        if let Some(error) = pair.iter().find_map(|answer| answer.as_ref().err()) {
-            answers[at] = Err(error.clone());
-        }
-    }
-    answers
-}
-
-/// One answer for each path. What was not there is gone, too.
-async fn delete_paths(provider: &Provider, paths: Vec<Path>) -> Vec<Result<(), ProviderError>> {
-    let asked = stream::iter(paths.clone()).map(Ok).boxed();
-    let answers: Vec<_> = provider.store.delete_stream(asked).collect().await;
-    if answers.len() != paths.len() {
-        // A request that failed as a whole has one answer for all.
-        let failed = answers.into_iter().find_map(Result::err);
-        let error = failed.map_or_else(
-            || invalid(provider, "delete", "not every key was answered for".to_owned()),
-            |error| provider.store_error("delete", error),
-        );
-        return vec![Err(error); paths.len()];
-    }
-    let local = provider.type_name == "local";
-    let of_one = |(path, answer): (Path, _)| match answer {
-        Ok(gone) if gone == path => Ok(()),
-        Ok(_) => Err(invalid(
-            provider,
-            "delete",
-            "the answer was for another key".to_owned(),
-        )),
-        Err(object_store::Error::NotFound { .. }) if local => Ok(()),
-        Err(error) => Err(provider.store_error("delete", error)),
-    };
-    paths.into_iter().zip(answers).map(of_one).collect()
-}
-
 pub(super) async fn remove(provider: &Provider, key: &Key) -> Result<(), ProviderError> {
     let at = provider.location(key)?;
     match provider.store.delete(&at).await {
@@ -272,7 +220,7 @@ async fn move_bytes(
         (Some(source), None) => copy(provider, from, to, &source).await,
         (Some(source), Some(target)) => {
             // A call before this one may have copied and not deleted; only equal bytes say so.
-            if source.size != target.size || !same_bytes(provider, from, to).await? {
+            if source.size != target.size || !same_bytes((provider, from), (provider, to)).await? {
                 return Ok(MoveOutcome::TargetTaken);
             }
             delete_source(provider, from, &source).await
@@ -426,8 +374,11 @@ async fn move_sidecar(provider: &Provider, from: &Key, to: &Key) -> Result<(), P
 }
 
 /// Whether the same bytes are at both keys, read from both.
-pub(super) async fn same_bytes(provider: &Provider, one: &Key, other: &Key) -> Result<bool, ProviderError> {
-    let open = async |key: &Key| {
+pub(super) async fn same_bytes(
+    one: (&Provider, &Key),
+    other: (&Provider, &Key),
+) -> Result<bool, ProviderError> {
+    let open = async |(provider, key): (&Provider, &Key)| {
         let at = provider.location(key)?;
         let found = provider.store.get(&at).await;
         found
@@ -437,8 +388,15 @@ pub(super) async fn same_bytes(provider: &Provider, one: &Key, other: &Key) -> R
     let (mut left, mut right) = (open(one).await?, open(other).await?);
     let (mut a, mut b) = (Bytes::new(), Bytes::new());
     loop {
-        let filled = futures::try_join!(fill(&mut left, &mut a), fill(&mut right, &mut b));
-        filled.map_err(|error| provider.store_error("read", error))?;
+        let fill_a = async {
+            let filled = fill(&mut left, &mut a).await;
+            filled.map_err(|error| one.0.store_error("read", error))
+        };
+        let fill_b = async {
+            let filled = fill(&mut right, &mut b).await;
+            filled.map_err(|error| other.0.store_error("read", error))
+        };
+        futures::try_join!(fill_a, fill_b)?;
         let shared = a.len().min(b.len());
         if shared == 0 {
             return Ok(a.is_empty() && b.is_empty());

@@ -2,6 +2,8 @@
 //! together, readable all the while (see [`relocate`](super::relocate)). The stored name, which the file's id makes
 //! its own, stays.
 
+use std::sync::Arc;
+
 use chrono::{DateTime, SubsecRound, Utc};
 use futures::{StreamExt, stream};
 use serde_json::Value;
@@ -132,9 +134,11 @@ async fn look(sites: &Sites, request: &RefileRequest, record: &FileRecord) -> Re
         return Err(failed(id, "STORAGE_ERROR", &reason));
     }
     Ok(Planned::Carry(Box::new(Relocation {
+        target: Arc::clone(&provider),
         provider,
         from,
         to,
+        migration: None,
         evidence: evidence_of(&found),
         before: record.clone(),
         after,

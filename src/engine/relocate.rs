@@ -16,29 +16,43 @@ use super::changes::{failed, failed_by, is_uncertain};
 use super::cleanup::ItemError;
 use super::journal::{JournalError, RunHandle, rows};
 use super::sidecar::{self, Absent};
+use super::upload::Way;
+use super::upload::put::PutError;
 use crate::failpoint::reach;
 use crate::metadata::journal::{Action, Evidence, Intended, NewStep, RecordChange, Settlement, StepState};
 use crate::metadata::{FileRecord, MetadataStore};
 use crate::providers::{Key, Provider, ProviderError};
 
-pub(super) use route::{Copied, Removed, Route};
+pub(super) use route::{Copied, Removed, Route, Trash};
 
 /// How often a row is followed that is edited while its file moves.
 const FOLLOWED: usize = 5;
 const TAKEN_OVER: &str = "another run took this over and finished it";
 const AT_NEXT: &str = "the next run that changes something brings this to its end";
 
-/// One file on its way from a key to another of the same provider.
+/// One file on its way from a key to another.
 #[derive(Debug)]
 pub(super) struct Relocation {
     pub(super) provider: Arc<Provider>,
     pub(super) from: Key,
+    /// Whose the new key is.
+    pub(super) target: Arc<Provider>,
     pub(super) to: Key,
+    /// `None` within a provider, where the original just goes.
+    pub(super) migration: Option<Migration>,
     pub(super) evidence: Evidence,
     pub(super) before: FileRecord,
     pub(super) after: FileRecord,
     /// The step of an earlier run that this one undoes.
     pub(super) undoes: Option<(String, u64)>,
+}
+
+/// How bytes get to another place of which the original leaves by way of the trash.
+#[derive(Debug)]
+pub(super) struct Migration {
+    pub(super) way: Way,
+    /// Of the file's content, where it is known.
+    pub(super) sha256: Option<String>,
 }
 
 /// What became of it.
@@ -64,6 +78,7 @@ enum Stage {
 
 struct Item<'a> {
     relocation: &'a Relocation,
+    route: Route<'a>,
     /// Of its step; `None` where none was written.
     number: Option<u64>,
     stage: Stage,
@@ -73,10 +88,14 @@ impl Relocation {
     fn step(&self) -> NewStep {
         let text = |key: &Key| key.as_str().map(str::to_owned);
         NewStep {
-            action: Action::Move,
+            action: match self.migration {
+                Some(_) => Action::Migrate,
+                None => Action::Move,
+            },
             provider: self.provider.name.clone(),
             key: text(&self.from),
             to_key: text(&self.to),
+            to_provider: self.migration.is_some().then(|| self.target.name.clone()),
             evidence: Some(self.evidence.clone()),
             file_id: Some(self.before.id.clone()),
             before: Some(self.before.clone()),
@@ -86,17 +105,26 @@ impl Relocation {
         }
     }
 
-    fn route(&self) -> Route<'_> {
+    fn route(&self, run_id: &str) -> Route<'_> {
         Route {
             provider: &self.provider,
             from: &self.from,
+            target: &self.target,
             to: &self.to,
             evidence: &self.evidence,
+            trash: match self.migration {
+                Some(_) => Trash::of_migration((run_id, &self.from), &self.to, self.undoes.as_ref()),
+                None => Trash::default(),
+            },
         }
     }
 
     fn no(&self, reason: &str) -> ItemError {
         failed(&self.before.id, "STORAGE_ERROR", reason)
+    }
+
+    fn no_put(&self, error: &PutError, what_now: &str) -> ItemError {
+        failed(&self.before.id, error.code(), &format!("{error}; {what_now}"))
     }
 
     fn no_by(&self, error: &ProviderError, what_now: &str) -> ItemError {
@@ -127,7 +155,7 @@ pub(super) async fn carry(
     let items = relocations
         .iter()
         .zip(intended)
-        .map(|(relocation, answer)| Item::new(relocation, &answer));
+        .map(|(relocation, answer)| Item::new((relocation, relocation.route(run.id())), &answer));
     let copies = stream::iter(items).map(|item| item.copy(interrupt));
     let mut items: Vec<Item<'_>> = copies.buffered(at_once).collect().await;
     reach("move.after-copies");
@@ -142,7 +170,7 @@ pub(super) async fn carry(
 }
 
 impl<'a> Item<'a> {
-    fn new(relocation: &'a Relocation, answer: &Intended) -> Self {
+    fn new((relocation, route): (&'a Relocation, Route<'a>), answer: &Intended) -> Self {
         let (number, stage) = match answer {
             Intended::Written(number) => (Some(*number), Stage::Intended),
             Intended::Conflict => {
@@ -152,6 +180,7 @@ impl<'a> Item<'a> {
         };
         Self {
             relocation,
+            route,
             number,
             stage,
         }
@@ -162,7 +191,7 @@ impl<'a> Item<'a> {
             self.stage = if interrupt.is_requested() {
                 Stage::End(Carried::Unbegun)
             } else {
-                copied(self.relocation).await
+                copied(self.relocation, &self.route).await
             };
         }
         self
@@ -170,7 +199,7 @@ impl<'a> Item<'a> {
 
     async fn remove(mut self) -> Self {
         if matches!(self.stage, Stage::Switched) {
-            self.stage = Stage::End(removed(self.relocation).await);
+            self.stage = Stage::End(removed(self.relocation, &self.route).await);
         }
         self
     }
@@ -184,20 +213,21 @@ impl<'a> Item<'a> {
 }
 
 /// The bytes and the sidecar at the new key, or everything as before.
-async fn copied(relocation: &Relocation) -> Stage {
-    let route = relocation.route();
+async fn copied(relocation: &Relocation, route: &Route<'_>) -> Stage {
     let kept = |reason: &str| Stage::End(Carried::Kept(relocation.no(reason)));
-    let outcome = match route.copy().await {
+    let outcome = match copy(relocation, route).await {
         Ok(Copied::Now) => {
             reach("move.after-copy");
-            route.tell(&relocation.after).await
+            route.tell(&relocation.after).await.map_err(PutError::Provider)
         }
         // Nothing stood there when it was looked at, and no step but this one moves the file.
         Ok(Copied::Before | Copied::There | Copied::TargetTaken) => {
             return kept("something else came to where it was to go; nothing was overwritten");
         }
         Ok(Copied::Changed) => return kept("its object was replaced meanwhile; nothing was done"),
-        Ok(Copied::Missing) => return kept("its object went away meanwhile; nothing was done"),
+        Ok(Copied::Missing | Copied::NotYet) => {
+            return kept("its object went away meanwhile; nothing was done");
+        }
         Err(error) => Err(error),
     };
     let Err(error) = outcome else {
@@ -205,11 +235,25 @@ async fn copied(relocation: &Relocation) -> Stage {
         return Stage::Copied;
     };
     // A local disk has answered for good; a request may still be carried out after its error.
-    let local = relocation.provider.type_name == "local";
-    if (local || !is_uncertain(&error)) && route.take_back().await.is_ok() {
-        return Stage::End(Carried::Kept(relocation.no_by(&error, "nothing was moved")));
+    let uncertain = match &error {
+        PutError::Provider(error) => relocation.target.type_name != "local" && is_uncertain(error),
+        _ => false,
+    };
+    let back = !uncertain && route.take_back().await.is_ok();
+    Stage::End(match error {
+        PutError::Interrupted if back => Carried::Unbegun,
+        error if back => Carried::Kept(relocation.no_put(&error, "nothing was moved")),
+        error => Carried::Open(relocation.no_put(&error, AT_NEXT)),
+    })
+}
+
+async fn copy(relocation: &Relocation, route: &Route<'_>) -> Result<Copied, PutError> {
+    match (route.copy().await?, &relocation.migration) {
+        (Copied::NotYet, Some(Migration { way, sha256 })) => {
+            route.stream((way, sha256.as_deref()), &relocation.after).await
+        }
+        (copied, _) => Ok(copied),
     }
-    Stage::End(Carried::Open(relocation.no_by(&error, AT_NEXT)))
 }
 
 /// The rows, all in one transaction; then those that were edited meanwhile, one by one.
@@ -234,7 +278,7 @@ async fn switch(
         let Some(number) = ready(item) else { continue };
         item.stage = match answers.next() {
             Some(true) => Stage::Switched,
-            _ => follow(run, store, (number, item.relocation)).await?,
+            _ => follow(run, store, (number, item)).await?,
         };
     }
     Ok(())
@@ -244,8 +288,9 @@ async fn switch(
 async fn follow(
     run: &RunHandle,
     store: &dyn MetadataStore,
-    (number, relocation): (u64, &Relocation),
+    (number, item): (u64, &Item<'_>),
 ) -> Result<Stage, JournalError> {
+    let relocation = item.relocation;
     let open = |reason: &str| Ok(Stage::End(Carried::Open(relocation.no(reason))));
     let mut why = "its record is being edited again and again";
     for _ in 0..FOLLOWED {
@@ -259,7 +304,7 @@ async fn follow(
             Ok(Some(change)) => {
                 if run.settle(vec![goes_on(number, Some(change))]).await? == [true] {
                     let id = &relocation.before.id;
-                    let agreed = sidecar::agree(&relocation.provider, store, id, Absent::Left).await;
+                    let agreed = sidecar::agree(&relocation.target, store, id, Absent::Left).await;
                     return match agreed {
                         Ok(()) => Ok(Stage::Switched),
                         Err(error) => open(&format!("{error}; {AT_NEXT}")),
@@ -272,24 +317,24 @@ async fn follow(
             }
         }
     }
-    Ok(Stage::End(match relocation.route().take_back().await {
+    Ok(Stage::End(match item.route.take_back().await {
         Ok(()) => Carried::Kept(relocation.no(&format!("{why}; nothing was moved"))),
         Err(error) => Carried::Open(relocation.no_by(&error, AT_NEXT)),
     }))
 }
 
 /// The old key goes, once the new one has been seen again.
-async fn removed(relocation: &Relocation) -> Carried {
+async fn removed(relocation: &Relocation, route: &Route<'_>) -> Carried {
     let moved_but = format!(
         "it was moved, but is still at {} as well; {AT_NEXT}",
         relocation.from
     );
-    let outcome = relocation.route().remove_source().await;
+    let outcome = route.remove_source().await;
     reach("move.after-remove");
     match outcome {
         Ok(Removed::Gone) => Carried::Done,
         Ok(Removed::Different) => {
-            relocation.route().tell_different();
+            route.tell_different();
             Carried::Done
         }
         Ok(Removed::NoTarget) => Carried::Open(relocation.no(&format!(

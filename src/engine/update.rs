@@ -151,6 +151,7 @@ pub(super) fn record_step(provider: &str, before: FileRecord, after: FileRecord)
         provider: provider.to_owned(),
         key: None,
         to_key: None,
+        to_provider: None,
         evidence: None,
         file_id: Some(before.id.clone()),
         before: Some(before.clone()),

@@ -3,7 +3,7 @@
 //! One form serves crash recovery, resume, history, trash and undo: every item of destructive work is a [`Step`] of
 //! a run, written down before anything is touched and settled after. A change to `storage_files` is made in the
 //! same transaction that writes the step down, in the one that settles it, or in one that finds it still intended;
-//! never by itself. The trash is the settled steps whose bytes can still be brought back.
+//! never by itself. The trash is the settled steps whose bytes can still be brought back: what was deleted, and what a migration left behind.
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
@@ -59,6 +59,7 @@ impl Action {
             Self::Trash => "trash",
             Self::Purge => "purge",
             Self::Move => "move",
+            Self::Migrate => "migrate",
             Self::Restore => "restore",
             Self::Record => "record",
         }
@@ -160,6 +161,9 @@ pub enum Action {
     /// The object goes from `key` to `to_key`, both in use: it is copied, the row is switched while the step stays
     /// intended, and then it goes from `key`. While it is intended, no other step of the file is written down.
     Move,
+    /// As [`Action::Move`], from `key` of `provider` to `to_key` of `to_provider`; but at `key` it goes to the trash of the
+    /// run, from which an undo takes it.
+    Migrate,
     /// The object comes back from `key` in the trash to `to_key`.
     Restore,
     /// Only the record changes.
@@ -215,6 +219,8 @@ pub struct NewStep {
     /// Where the object is; `None` for [`Action::Record`].
     pub key: Option<String>,
     pub to_key: Option<String>,
+    /// Where `to_key` is, where that is another provider or may be one: [`Action::Migrate`] alone.
+    pub to_provider: Option<String>,
     pub evidence: Option<Evidence>,
     pub file_id: Option<String>,
     /// The row before; what undo puts back.
@@ -239,6 +245,8 @@ pub struct Step {
     pub provider: String,
     pub key: Option<String>,
     pub to_key: Option<String>,
+    /// Where `to_key` is, where that is another provider or may be one: [`Action::Migrate`] alone.
+    pub to_provider: Option<String>,
     pub evidence: Option<Evidence>,
     pub file_id: Option<String>,
     pub before: Option<FileRecord>,

@@ -26,6 +26,7 @@ mod gcs;
 mod harness;
 mod kills;
 mod metadata;
+mod migrate;
 mod mounted;
 mod multipart;
 mod ownership;

@@ -59,7 +59,8 @@ fn a_copied_database_destroys_nothing_of_the_original() {
     let storage = || crate::common::Tree::of(&town.storage());
     let before = storage();
     let id = uuid(2);
-    let commands: [&[&str]; 7] = [
+    let commands: [&[&str]; 8] = [
+        &["storage:migrate", "--rebase"],
         &["storage:move", &id, "--folder", "public"],
         &["storage:update", &id, "--description", "of the copy"],
         &["storage:delete", &id],
@@ -89,7 +90,8 @@ fn a_dry_run_on_a_copy_warns_and_writes_nothing() {
     let staging = copy(&town);
     let before = town.env().tree();
     let id = uuid(2);
-    let commands: [&[&str]; 6] = [
+    let commands: [&[&str]; 7] = [
+        &["storage:migrate", "--rebase"],
         &["storage:move", &id, "--folder", "public"],
         &["storage:update", &id, "--description", "of the copy"],
         &["storage:delete", &id],

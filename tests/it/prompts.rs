@@ -23,6 +23,17 @@ fn town() -> (Deployment, String) {
     assert_eq!(add.code, 0, "{add:?}");
     let run = run_id(&town.civic(&["storage:delete", "--yes", "--json", &uuid(3)]));
     town.file(&key("permits", 11), 10, days(30));
+    let sizes = "UPDATE storage_files SET size = 10";
+    town.db().execute(sizes, []).unwrap();
+    let vault = town.env().root().join("vault");
+    fs::create_dir(&vault).unwrap();
+    town.env().edit_config(|yaml| {
+        let entry = format!(
+            "providers:\n  vault: {{ type: local, path: {} }}\n",
+            vault.display()
+        );
+        yaml.replacen("providers:\n", &entry, 1)
+    });
     (town, run)
 }
 
@@ -34,6 +45,7 @@ fn commands(run: &str) -> Vec<Vec<String>> {
         &["storage:undo", run],
         &["storage:trash", "empty", "--older-than", "0"],
         &["storage:folder:remove", "drafts"],
+        &["storage:migrate", "--from", "local", "--to", "vault"],
     ]
     .map(|words| words.iter().map(|word| (*word).to_owned()).collect())
     .to_vec()

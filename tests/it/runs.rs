@@ -65,6 +65,7 @@ fn seeded() -> Deployment {
             provider: "local".to_owned(),
             key: Some(record.relative_path.clone()),
             to_key: None,
+            to_provider: None,
             evidence: None,
             file_id: Some(record.id.clone()),
             before: Some(record.clone()),

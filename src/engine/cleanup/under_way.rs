@@ -62,8 +62,11 @@ impl UnderWay {
     fn steps<'a>(&mut self, steps: impl IntoIterator<Item = &'a Step>) {
         for step in steps {
             self.ids.extend(step.file_id.as_ref().map(|id| id.to_lowercase()));
-            for key in [&step.key, &step.to_key].into_iter().flatten() {
-                self.key(&step.provider, key);
+            let to_provider = step.to_provider.as_ref().unwrap_or(&step.provider);
+            for (provider, key) in [(&step.provider, &step.key), (to_provider, &step.to_key)] {
+                if let Some(key) = key {
+                    self.key(provider, key);
+                }
             }
         }
     }

@@ -63,7 +63,9 @@ impl Remains {
             .steps
             .iter()
             .filter(|step| step.action != Action::Record || rewrites(step))
-            .map(|step| step.provider.as_str());
+            .flat_map(|step| [Some(&step.provider), step.to_provider.as_ref()])
+            .flatten()
+            .map(String::as_str);
         let of_intents = self.intents.iter().map(|intent| intent.provider.as_str());
         of_steps.chain(of_intents).collect()
     }

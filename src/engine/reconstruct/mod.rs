@@ -318,6 +318,7 @@ fn step(provider: &Provider, record: &FileRecord) -> NewStep {
         provider: provider.name.clone(),
         key: None,
         to_key: None,
+        to_provider: None,
         evidence: None,
         file_id: Some(record.id.clone()),
         before: None,

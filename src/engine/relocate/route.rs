@@ -1,20 +1,53 @@
-//! The bytes' part of a move: from one key to another, each part of it safe to be done again by whoever comes after.
+//! The bytes' part of a move: from one key to another, of one provider or of two, each part of it safe to be done again by
+//! whoever comes after.
+
+use std::sync::Arc;
 
 use crate::engine::objects::{
-    MoveOutcome, duplicate, evidence_of, look, put_back, remove, same_bytes, sidecar_key, still_holds,
+    MoveOutcome, duplicate, evidence_of, look, move_object, put_back, remove, same_bytes, sidecar_key,
+    still_holds, trash_place,
 };
 use crate::engine::sidecar;
+use crate::engine::upload::put::{PutError, Target, Way, send};
+use crate::engine::upload::{attributes, source::Source};
+use crate::failpoint::reach;
 use crate::metadata::FileRecord;
 use crate::metadata::journal::Evidence;
 use crate::providers::{EntryKind, Key, Listed, Provider, ProviderError};
 
 /// From where to where, and what was seen there.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 pub(in crate::engine) struct Route<'a> {
-    pub(in crate::engine) provider: &'a Provider,
+    pub(in crate::engine) provider: &'a Arc<Provider>,
     pub(in crate::engine) from: &'a Key,
+    /// Whose the new key is.
+    pub(in crate::engine) target: &'a Arc<Provider>,
     pub(in crate::engine) to: &'a Key,
     pub(in crate::engine) evidence: &'a Evidence,
+    pub(in crate::engine) trash: Trash,
+}
+
+/// What the trash has to do with it.
+#[derive(Debug, Default)]
+pub(in crate::engine) struct Trash {
+    /// Where the original goes; away where there is no such place.
+    original: Option<Key>,
+    /// Where, at the target, the bytes may wait that are being brought back.
+    waiting: Option<Key>,
+}
+
+impl Trash {
+    /// Of a migration from a key to another, and of the run that it undoes.
+    pub(in crate::engine) fn of_migration(
+        (run_id, from): (&str, &Key),
+        to: &Key,
+        undoes: Option<&(String, u64)>,
+    ) -> Self {
+        Self {
+            original: Some(trash_place(run_id, from)),
+            waiting: undoes.map(|(run, _)| trash_place(run, to)),
+        }
+    }
 }
 
 /// Where the bytes are after [`Route::copy`].
@@ -32,6 +65,8 @@ pub(in crate::engine) enum Copied {
     Missing,
     /// Other bytes stand at the new key: left alone.
     TargetTaken,
+    /// At the old key alone, from where they are to be carried to another provider.
+    NotYet,
 }
 
 /// What became of the old key.
@@ -55,16 +90,59 @@ impl Route<'_> {
     pub(in crate::engine) async fn copy(&self) -> Result<Copied, ProviderError> {
         let (source, target) = self.look().await?;
         match (source, target) {
-            (None, None) => Ok(Copied::Missing),
+            (None, None) => self.rescue().await,
             (None, Some(target)) if self.has_arrived(&target) => Ok(Copied::There),
             (None, Some(_)) => Ok(Copied::TargetTaken),
             (Some(source), _) if !still_holds(self.evidence, &source) => Ok(Copied::Changed),
-            (Some(source), None) => self.copy_now(&source).await,
+            (Some(source), None) => match self.waiting().await? {
+                Some(waiting) => self.take_out(waiting).await,
+                None if self.crosses() => Ok(Copied::NotYet),
+                None => self.copy_now(&source).await,
+            },
             (Some(_), Some(target)) => {
-                let same = self.has_arrived(&target) && same_bytes(self.provider, self.from, self.to).await?;
+                let same = self.has_arrived(&target) && self.is_same().await?;
                 Ok(if same { Copied::Before } else { Copied::TargetTaken })
             }
         }
+    }
+
+    /// Reads the object at the old key and puts it at the new one, in parts where it is large; [`Route::copy`] said that
+    /// it is to be done.
+    ///
+    /// # Errors
+    /// Where a provider does not answer clearly, or the bytes are not those of which the SHA-256 is given.
+    ///
+    /// # Cancellation
+    /// Nothing comes to the new key before all of it has arrived.
+    pub(in crate::engine) async fn stream(
+        &self,
+        (way, sha256): (&Way, Option<&str>),
+        record: &FileRecord,
+    ) -> Result<Copied, PutError> {
+        let Some(source) = Source::of_object(self.provider, self.from)
+            .await
+            .map_err(PutError::Source)?
+        else {
+            return Ok(Copied::Missing);
+        };
+        let (attributes, _) = attributes(record);
+        let target = Target {
+            provider: self.target,
+            location: &self.target.location(self.to)?,
+            attributes,
+            expected: sha256,
+        };
+        send(target, way, source, self.evidence.size).await?;
+        reach("migrate.after-put");
+        let there = self.target.head(self.to).await?;
+        if !there.is_some_and(|there| self.has_arrived(&there)) {
+            return Err(PutError::Provider(ProviderError::Invalid {
+                provider: self.target.name.clone(),
+                operation: "migrate",
+                reason: format!("what was put at {} is not what is there", self.to),
+            }));
+        }
+        Ok(self.seen_again(self.evidence).await?)
     }
 
     /// A copy of what was seen: the source is the same before and after, or the copy goes again.
@@ -75,10 +153,15 @@ impl Route<'_> {
             MoveOutcome::Missing => return Ok(Copied::Missing),
             MoveOutcome::TargetTaken => return Ok(Copied::TargetTaken),
         }
+        self.seen_again(&evidence_of(source)).await
+    }
+
+    /// What was copied was the same before and after, or the copy goes again.
+    async fn seen_again(&self, source: &Evidence) -> Result<Copied, ProviderError> {
         match self.provider.head(self.from).await? {
-            Some(now) if still_holds(&evidence_of(source), &now) => Ok(Copied::Now),
+            Some(now) if still_holds(source, &now) => Ok(Copied::Now),
             Some(_) => {
-                remove(self.provider, self.to).await?;
+                remove(self.target, self.to).await?;
                 Ok(Copied::Changed)
             }
             // Somebody deleted it at this very moment; what was copied is what was seen.
@@ -86,18 +169,65 @@ impl Route<'_> {
         }
     }
 
-    /// Writes the sidecar of the row beside the new key, where there is one beside the old.
+    /// The place in the trash of the target where the bytes are that are to come back.
+    async fn waiting(&self) -> Result<Option<&Key>, ProviderError> {
+        let Some(waiting) = &self.trash.waiting else {
+            return Ok(None);
+        };
+        let found = self.target.head(waiting).await?;
+        Ok(found
+            .is_some_and(|found| self.has_arrived(&found))
+            .then_some(waiting))
+    }
+
+    /// Bytes that wait in the trash come to the new key, where they are those that the old one has.
+    async fn take_out(&self, waiting: &Key) -> Result<Copied, ProviderError> {
+        if !same_bytes((self.provider, self.from), (self.target, waiting)).await? {
+            return Ok(Copied::Changed);
+        }
+        self.put_back(waiting).await
+    }
+
+    async fn put_back(&self, waiting: &Key) -> Result<Copied, ProviderError> {
+        Ok(
+            match put_back(self.target, waiting, self.to, self.evidence).await? {
+                MoveOutcome::Moved | MoveOutcome::AlreadyThere => Copied::Now,
+                MoveOutcome::Changed | MoveOutcome::Missing => Copied::Changed,
+                MoveOutcome::TargetTaken => Copied::TargetTaken,
+            },
+        )
+    }
+
+    /// Neither key has it: what is in the trash is all that there is.
+    async fn rescue(&self) -> Result<Copied, ProviderError> {
+        if let Some(waiting) = self.waiting().await? {
+            return self.put_back(waiting).await;
+        }
+        if let Some(trash) = &self.trash.original {
+            put_back(self.provider, trash, self.from, self.evidence).await?;
+        }
+        Ok(Copied::Missing)
+    }
+
+    /// Writes the sidecar of the row beside the new key: where there is one beside the old, and where files of the other
+    /// provider have one.
     ///
     /// # Errors
     /// Where it could not be written.
     pub(in crate::engine) async fn tell(&self, record: &FileRecord) -> Result<(), ProviderError> {
-        match sidecar::read(self.provider, self.from).await? {
-            Some(found) => sidecar::write(self.provider, self.to, record, Some(&found)).await,
-            None => Ok(()),
+        let mut found = sidecar::read(self.provider, self.from).await?;
+        if found.is_none() && self.crosses() {
+            // One that came back from the trash.
+            found = sidecar::read(self.target, self.to).await?;
         }
+        let has_one = || self.target.type_name == "local" || !attributes(record).1;
+        if found.is_none() && !(self.crosses() && has_one()) {
+            return Ok(());
+        }
+        sidecar::write(self.target, self.to, record, found.as_deref()).await
     }
 
-    /// Takes the old key away, its sidecar too, where the row names the new one.
+    /// Takes the old key away, its sidecar too, where the row names the new one; or to the trash.
     ///
     /// # Errors
     /// Where the provider does not answer clearly.
@@ -109,12 +239,22 @@ impl Route<'_> {
         let Some(target) = target.filter(|target| target.kind == EntryKind::Object) else {
             return Ok(Removed::NoTarget);
         };
-        if let Some(source) = source {
-            let as_seen = self.has_arrived(&target) && still_holds(self.evidence, &source);
+        if let Some(source) = &source {
+            let as_seen = self.has_arrived(&target) && still_holds(self.evidence, source);
             // The same file by two names may have been written to by either.
-            if !as_seen && !same_bytes(self.provider, self.from, self.to).await? {
+            if !as_seen && !self.is_same().await? {
                 return Ok(Removed::Different);
             }
+        }
+        if let Some(trash) = &self.trash.original {
+            // Where it is there already, its sidecar follows.
+            let seen = source.as_ref().map_or_else(|| self.evidence.clone(), evidence_of);
+            return Ok(match move_object(self.provider, self.from, trash, &seen).await? {
+                MoveOutcome::Moved | MoveOutcome::AlreadyThere | MoveOutcome::Missing => Removed::Gone,
+                MoveOutcome::Changed | MoveOutcome::TargetTaken => Removed::Different,
+            });
+        }
+        if source.is_some() {
             remove(self.provider, self.from).await?;
         }
         remove(self.provider, &sidecar_key(self.from)).await?;
@@ -129,23 +269,35 @@ impl Route<'_> {
     /// # Cancellation
     /// Safe: the same call goes on.
     pub(in crate::engine) async fn take_back(&self) -> Result<(), ProviderError> {
-        let whole = match self.look().await? {
-            (_, None) => true,
-            (None, Some(_)) => {
+        let whole = match (self.look().await?, &self.trash.waiting) {
+            ((_, None), _) => true,
+            // What came out of the trash waits there again.
+            ((_, Some(target)), Some(waiting)) => {
+                move_object(self.target, self.to, waiting, &evidence_of(&target)).await?;
+                return Ok(());
+            }
+            ((None, Some(_)), None) if self.crosses() => {
+                tracing::warn!(
+                    provider = self.target.name,
+                    "{} is all that is left of it, and stays where it is; its record does not name it",
+                    self.to
+                );
+                return Ok(());
+            }
+            ((None, Some(_)), None) => {
                 let back = put_back(self.provider, self.to, self.from, self.evidence).await?;
                 matches!(back, MoveOutcome::Moved | MoveOutcome::AlreadyThere)
             }
-            (Some(source), Some(target)) => {
-                let same =
-                    source.size == target.size && same_bytes(self.provider, self.from, self.to).await?;
+            ((Some(source), Some(target)), None) => {
+                let same = source.size == target.size && self.is_same().await?;
                 if same {
-                    remove(self.provider, self.to).await?;
+                    remove(self.target, self.to).await?;
                 }
                 same
             }
         };
         if whole {
-            return remove(self.provider, &sidecar_key(self.to)).await;
+            return remove(self.target, &sidecar_key(self.to)).await;
         }
         self.tell_different();
         Ok(())
@@ -156,7 +308,7 @@ impl Route<'_> {
     /// # Errors
     /// Where the provider does not answer clearly.
     pub(in crate::engine) async fn is_there(&self) -> Result<bool, ProviderError> {
-        let target = self.provider.head(self.to).await?;
+        let target = self.target.head(self.to).await?;
         Ok(target.is_some_and(|target| target.kind == EntryKind::Object))
     }
 
@@ -174,7 +326,19 @@ impl Route<'_> {
         target.kind == EntryKind::Object && target.size == self.evidence.size
     }
 
+    /// Whether the old key and the new one are those of two providers.
+    fn crosses(&self) -> bool {
+        self.provider.name != self.target.name
+    }
+
+    async fn is_same(&self) -> Result<bool, ProviderError> {
+        same_bytes((self.provider, self.from), (self.target, self.to)).await
+    }
+
     async fn look(&self) -> Result<(Option<Listed>, Option<Listed>), ProviderError> {
+        if self.crosses() {
+            return futures::try_join!(self.provider.head(self.from), self.target.head(self.to));
+        }
         look(self.provider, self.from, self.to).await
     }
 }

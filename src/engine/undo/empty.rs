@@ -7,7 +7,7 @@ use super::super::changes::{BATCH, Changes, Sites, failed, failed_by};
 use super::super::journal::{JournalError, RunHandle};
 use super::super::objects::purge_all;
 use super::super::{Interrupt, Progress};
-use super::{Pages, name_of, settlement, shown, size_alone, size_of};
+use super::{Pages, name_of, settlement, shown, size_alone, size_of, trashed_at};
 use crate::failpoint::reach;
 use crate::metadata::journal::{Action, Intended, NewStep, Step, StepState};
 use crate::providers::{Key, Provider};
@@ -50,23 +50,26 @@ async fn empty_batch(
     let mut targets = Vec::with_capacity(batch.len());
     for step in batch {
         match sites.named(&step.provider, &name_of(step)) {
-            Ok(provider) => targets.push((step, provider)),
+            Ok(provider) => match trashed_at(&provider, step) {
+                Ok(key) => targets.push((step, key, provider)),
+                Err(error) => changes.fail(failed_by(&name_of(step), &error)),
+            },
             Err(error) => changes.fail(error),
         }
     }
     let intended = run
-        .intend(targets.iter().map(|(step, _)| removal(step)).collect())
+        .intend(targets.iter().map(|(step, key, _)| removal(step, key)).collect())
         .await?;
     reach("empty.after-intend");
     let mut by_provider: BTreeMap<String, Removals<'_>> = BTreeMap::new();
-    for (answer, (step, provider)) in intended.into_iter().zip(targets) {
-        match (answer, &step.to_key) {
-            (Intended::Written(number), Some(key)) => {
+    for (answer, (step, key, provider)) in intended.into_iter().zip(targets) {
+        match answer {
+            Intended::Written(number) => {
                 let entry = by_provider.entry(provider.name.clone());
                 let (_, items) = entry.or_insert_with(|| (provider, Vec::new()));
-                items.push((number, step, Key::from(key.as_str())));
+                items.push((number, step, key));
             }
-            _ => changes.fail(failed(
+            Intended::Conflict => changes.fail(failed(
                 &name_of(step),
                 "STORAGE_ERROR",
                 "another run is putting it back",
@@ -99,14 +102,16 @@ async fn empty_batch(
 /// Written steps of one provider, each with its place in the trash.
 type Removals<'a> = (Arc<Provider>, Vec<(u64, &'a Step, Key)>);
 
-fn removal(step: &Step) -> NewStep {
+fn removal(step: &Step, key: &Key) -> NewStep {
     NewStep {
         action: Action::Purge,
         provider: step.provider.clone(),
-        key: step.to_key.clone(),
+        key: key.as_str().map(str::to_owned),
         to_key: None,
+        to_provider: None,
         evidence: step.evidence.as_ref().map(size_alone),
-        file_id: step.file_id.clone(),
+        // What a migration left behind goes though its file is there, at the other provider.
+        file_id: step.file_id.clone().filter(|_| step.action == Action::Trash),
         before: None,
         after: None,
         change: None,

@@ -8,10 +8,10 @@ use super::super::changes::{Sites, failed, failed_by};
 use super::super::cleanup::ItemError;
 use super::super::journal::{JournalError, rows};
 use super::super::objects::evidence_of;
-use super::super::relocate::Relocation;
-use super::{UndoRequest, name_of, shown, size_alone, size_of};
-use crate::metadata::journal::{Action, NewStep, RecordChange, Step, StepState};
-use crate::metadata::{FileRecord, MetadataStore};
+use super::super::relocate::{Migration, Relocation};
+use super::{UndoRequest, name_of, shown, size_alone, size_of, trashed_at};
+use crate::metadata::FileRecord;
+use crate::metadata::journal::{Action, JournalReader, NewStep, RecordChange, Step, StepState};
 use crate::providers::{EntryKind, Key, Listed, Provider};
 
 /// A step that can be undone, and how.
@@ -21,20 +21,22 @@ pub(super) struct Reversal {
     /// Made when the bytes are there.
     pub(super) at_end: Option<RecordChange>,
     pub(super) provider: Option<Arc<Provider>>,
+    /// Where the bytes go, for what was moved or migrated.
+    target: Option<Arc<Provider>>,
+    migration: Option<Migration>,
     pub(super) shown: Value,
     pub(super) bytes: u64,
 }
 
 impl Reversal {
     /// The same as a move of its own; `None` where it is none.
-    pub(super) fn relocation(&self) -> Option<Relocation> {
+    pub(super) fn relocation(&mut self) -> Option<Relocation> {
         let step = &self.step;
-        if step.action != Action::Move {
-            return None;
-        }
         Some(Relocation {
             provider: Arc::clone(self.provider.as_ref()?),
             from: Key::from(step.key.as_deref()?),
+            target: Arc::clone(self.target.as_ref()?),
+            migration: self.migration.take(),
             to: Key::from(step.to_key.as_deref()?),
             evidence: step.evidence.clone()?,
             before: step.before.clone()?,
@@ -46,7 +48,7 @@ impl Reversal {
 
 /// How the step is undone; `None` where nothing of it is left to undo.
 pub(super) async fn judge(
-    store: &dyn MetadataStore,
+    store: &dyn JournalReader,
     sites: &Sites,
     request: &UndoRequest,
     step: &Step,
@@ -55,6 +57,9 @@ pub(super) async fn judge(
     let no = |reason: &str| Ok(Err(failed(&name, "STORAGE_ERROR", reason)));
     match step.state {
         StepState::Undone | StepState::Failed => return Ok(Ok(None)),
+        StepState::Emptied if step.action == Action::Migrate => {
+            return no("the trash that had the original was emptied; storage:migrate takes the file back");
+        }
         StepState::Emptied => return no("its trash was emptied: it is gone for good"),
         StepState::Intended => return no("it is being worked on by another run"),
         StepState::Settled => {}
@@ -67,7 +72,7 @@ pub(super) async fn judge(
                 "its record was reconstructed, and is not lost again by an undo; storage:delete takes the file away",
             );
         }
-        Action::Trash | Action::Move | Action::Record => {}
+        Action::Trash | Action::Move | Action::Migrate | Action::Record => {}
     }
     let mut rows = (step.after.clone(), step.before.clone());
     if let Some(row) = &step.before {
@@ -90,19 +95,30 @@ pub(super) async fn judge(
             rows = (Some(now), Some(back));
         }
     }
-    let provider = match step.action {
+    let ends = match step.action {
         Action::Record if rows.0.is_none() => None,
-        _ => match sites.named(&step.provider, &name) {
-            Ok(provider) => Some(provider),
+        _ => match ends(sites, step, &name) {
+            Ok(ends) => Some(ends),
             Err(error) => return Ok(Err(error)),
         },
     };
-    let mut reversal = reversal(step, rows, provider);
-    let places = (&reversal.provider, &reversal.step.key, &reversal.step.to_key);
-    if let (Some(provider), Some(from), Some(to)) = places {
-        match look(provider, (&name, step.action), (from, to)).await {
+    let mut reversal = reversal(step, rows, ends);
+    if let (Action::Migrate, Some(id)) = (step.action, &step.file_id) {
+        let sha256 = store.checksum(id).await?;
+        let way = request.way.clone();
+        reversal.migration = Some(Migration { way, sha256 });
+    }
+    let target = reversal.target.as_ref().or(reversal.provider.as_ref());
+    let places = (
+        &reversal.provider,
+        target,
+        &reversal.step.key,
+        &reversal.step.to_key,
+    );
+    if let (Some(provider), Some(target), Some(from), Some(to)) = places {
+        match look((provider, from), (target, to), (&name, step)).await {
             // What stands in use may be written to by others: only what is seen now is moved.
-            Ok(seen) if step.action == Action::Move => {
+            Ok(seen) if matches!(step.action, Action::Move | Action::Migrate) => {
                 if seen.size != size_of(step) {
                     return no("its bytes are not those that were moved");
                 }
@@ -115,18 +131,38 @@ pub(super) async fn judge(
     Ok(Ok(Some(reversal)))
 }
 
+/// Where the bytes are, and where they go.
+type Ends = (Arc<Provider>, Option<Arc<Provider>>);
+
+fn ends(sites: &Sites, step: &Step, name: &str) -> Result<Ends, ItemError> {
+    let home = sites.named(&step.provider, name)?;
+    Ok(match step.action {
+        Action::Migrate => {
+            let now = step.to_provider.as_ref().unwrap_or(&step.provider);
+            (sites.named(now, name)?, Some(home))
+        }
+        Action::Move => (Arc::clone(&home), Some(home)),
+        _ => (home, None),
+    })
+}
+
 /// The bytes that are to be put back, where their key is free.
 async fn look(
-    provider: &Provider,
-    (name, action): (&str, Action),
-    (from, to): (&str, &str),
+    (provider, from): (&Provider, &str),
+    (home, to): (&Provider, &str),
+    (name, step): (&str, &Step),
 ) -> Result<Listed, ItemError> {
     let (at, target) = (Key::from(from), Key::from(to));
-    let heads = futures::try_join!(provider.head(&at), provider.head(&target));
-    let (there, target) = heads.map_err(|error| failed_by(name, &error))?;
+    let heads = futures::try_join!(provider.head(&at), home.head(&target));
+    let (mut there, target) = heads.map_err(|error| failed_by(name, &error))?;
+    if there.is_none() && step.action == Action::Migrate {
+        // What the other provider has lost is in the trash of this one.
+        let trash = trashed_at(home, step).map_err(|error| failed_by(name, &error))?;
+        there = home.head(&trash).await.map_err(|error| failed_by(name, &error))?;
+    }
     let Some(there) = there.filter(|there| there.kind == EntryKind::Object) else {
-        let reason = match action {
-            Action::Move => format!("its bytes are not at {from} any more"),
+        let reason = match step.action {
+            Action::Move | Action::Migrate => format!("its bytes are not at {from} any more"),
             _ => "its bytes are not in the trash any more".to_owned(),
         };
         return Err(failed(name, "STORAGE_FILE_NOT_FOUND", &reason));
@@ -144,8 +180,9 @@ async fn look(
 fn reversal(
     step: &Step,
     (now, back): (Option<FileRecord>, Option<FileRecord>),
-    provider: Option<Arc<Provider>>,
+    ends: Option<Ends>,
 ) -> Reversal {
+    let (provider, target) = ends.map_or((None, None), |(provider, target)| (Some(provider), target));
     let change = match (&now, &back) {
         (Some(now), Some(back)) => Some(RecordChange::Replace {
             expected: Box::new(now.clone()),
@@ -167,9 +204,10 @@ fn reversal(
     Reversal {
         step: NewStep {
             action,
-            provider: step.provider.clone(),
+            provider: step.to_provider.as_ref().unwrap_or(&step.provider).clone(),
             key: step.to_key.clone().filter(|_| action != Action::Record),
             to_key: step.key.clone().filter(|_| action != Action::Record),
+            to_provider: step.to_provider.is_some().then(|| step.provider.clone()),
             evidence: step.evidence.as_ref().map(size_alone),
             file_id: step.file_id.clone(),
             before: now,
@@ -179,6 +217,8 @@ fn reversal(
         },
         at_end,
         provider,
+        target,
+        migration: None,
         shown: shown(step),
         bytes: size_of(step),
     }

@@ -15,16 +15,17 @@ use serde_json::{Value, json};
 use super::changes::{BATCH, Changes, Sites, failed, failed_by, is_uncertain};
 use super::cleanup::ItemError;
 use super::journal::{JournalError, RunHandle};
-use super::objects::{MoveOutcome, move_object, put_back};
+use super::objects::{MoveOutcome, move_object, put_back, trash_place};
 use super::relocate::{Carried, carry};
 use super::sidecar::{self, Absent, SidecarError};
+use super::upload::Way;
 use super::{Interrupt, Progress};
 use crate::failpoint::reach;
 use crate::metadata::MetadataStore;
 use crate::metadata::journal::{
     Action, Evidence, Intended, JournalReader, RecordChange, Settlement, Step, StepState,
 };
-use crate::providers::Key;
+use crate::providers::{Key, Provider, ProviderError};
 use judge::{Reversal, judge};
 
 pub use empty::empty;
@@ -40,6 +41,8 @@ pub struct UndoRequest {
     pub folders: HashSet<String>,
     /// Objects worked on at once.
     pub concurrency: usize,
+    /// How bytes travel that are not in the trash any more, but at another provider.
+    pub way: Way,
 }
 
 enum Acted {
@@ -69,10 +72,27 @@ pub fn shown(step: &Step) -> Value {
         "folder": row.map(|row| row.folder.as_str()),
         "size": size_of(step),
         "provider": step.provider,
+        "migratedTo": step.to_provider,
         "key": step.key,
         "runId": step.run_id,
         "deletedAt": step.changed_at,
     })
+}
+
+/// Where in the trash the bytes are that the step took there.
+///
+/// # Errors
+/// Where it took none there.
+pub fn trashed_at(provider: &Provider, step: &Step) -> Result<Key, ProviderError> {
+    match (step.action, &step.key, &step.to_key) {
+        (Action::Trash, _, Some(to)) => Ok(Key::from(to.as_str())),
+        (Action::Migrate, Some(key), _) => Ok(trash_place(&step.run_id, &Key::from(key.as_str()))),
+        _ => Err(ProviderError::Invalid {
+            provider: provider.name.clone(),
+            operation: "trash",
+            reason: "it has no place in the trash".to_owned(),
+        }),
+    }
 }
 
 #[must_use]
@@ -141,7 +161,7 @@ pub async fn undo(
         }
         let (moves, others): (Vec<Reversal>, Vec<Reversal>) = reversals
             .into_iter()
-            .partition(|reversal| reversal.step.action == Action::Move);
+            .partition(|reversal| matches!(reversal.step.action, Action::Move | Action::Migrate));
         let at_once = (request.concurrency, interrupt);
         move_batch(run, store, (moves, at_once), &mut changes).await?;
         undo_batch(run, store, others, (request.concurrency, &mut changes)).await?;
@@ -168,7 +188,7 @@ async fn move_batch(
 ) -> Result<(), JournalError> {
     let pairs = reversals
         .into_iter()
-        .filter_map(|reversal| Some((reversal.relocation()?, reversal)));
+        .filter_map(|mut reversal| Some((reversal.relocation()?, reversal)));
     let (relocations, reversals): (Vec<_>, Vec<_>) = pairs.unzip();
     if relocations.is_empty() {
         return Ok(());

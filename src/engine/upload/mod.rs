@@ -10,8 +10,9 @@ mod commit;
 mod existing;
 mod judge;
 mod name;
-mod put;
+pub(super) mod put;
 mod record;
+pub(super) mod source;
 mod sources;
 
 use std::io;
@@ -27,7 +28,8 @@ use tokio_stream::wrappers::ReceiverStream;
 use self::check::Candidate;
 use self::commit::{Arrived, Committer};
 use self::judge::{AHEAD, Judged, Spoilt, spoilt_by};
-use self::put::{Memory, PutError, Target, Way};
+use self::put::{PutError, Target};
+use self::source::Source;
 use super::cleanup::ItemError;
 use super::{Clock, Interrupt, Progress, sidecar};
 use crate::failpoint;
@@ -38,7 +40,9 @@ use crate::providers::{Key, Provider, ProviderError};
 pub(super) use check::takes;
 pub use check::{EXECUTABLE, FolderRules, Refusal};
 pub(super) use name::{divide, mime_type};
+pub use put::Way;
 pub(super) use put::hex;
+pub(super) use record::attributes;
 pub use sources::Sources;
 
 /// Intents written in one transaction, and records committed in one: as many as are ready, up to this.
@@ -218,13 +222,12 @@ async fn dispatch(
 ) -> io::Result<()> {
     let line = Line {
         request,
-        way: Way {
-            stream_threshold: request.stream_threshold,
-            part: request.part_size,
-            timeout: (request.provider.type_name != "local").then_some(request.timeout),
-            interrupt: around.interrupt.clone(),
-            memory: Memory::new(),
-        },
+        way: Way::new(
+            request.stream_threshold,
+            request.part_size,
+            request.timeout,
+            around.interrupt,
+        ),
         permits: Arc::new(Semaphore::new(request.concurrency.max(1))),
         told,
     };
@@ -357,7 +360,7 @@ async fn begin(line: &Line<'_>, desk: &Desk, planned: Vec<Planned>) {
     for file in planned {
         let permit = tokio::select! {
             biased;
-            () = line.way.interrupt.requested() => None,
+            () = line.way.interrupted() => None,
             permit = Arc::clone(&line.permits).acquire_owned() => permit.ok(),
         };
         let Some(permit) = permit else {
@@ -421,13 +424,15 @@ async fn deliver(
     places: &Places,
 ) -> Result<String, PutError> {
     let local = provider.type_name == "local";
-    let (attributes, fits) = record::attributes(record);
+    let (attributes, fits) = attributes(record);
     let target = Target {
         provider,
         location: &places.object,
         attributes,
+        expected: None,
     };
-    let sha256 = put::send(target, way, candidate.file, candidate.size).await?;
+    let source = Source::of_file(candidate.file);
+    let sha256 = put::send(target, way, source, candidate.size).await?;
     failpoint::reach("upload.after-put");
     if local || !fits {
         let sidecar = sidecar::render(record, None).map_err(|error| PutError::Read(error.into()))?;

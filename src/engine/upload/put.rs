@@ -1,8 +1,8 @@
 //! The bytes of one file on their way to the provider: hashed as they are read, in one request or in parts, and taken
-//! back where they did not all arrive.
+//! back where they did not all arrive. They come from a file of this machine, or from another provider.
 
 use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -13,7 +13,8 @@ use sha2::{Digest, Sha256};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::{JoinError, JoinSet};
 
-use super::super::Interrupt;
+use super::source::Source;
+use crate::engine::Interrupt;
 use crate::failpoint::reach;
 use crate::providers::{Provider, ProviderError};
 
@@ -32,11 +33,16 @@ const MOST_PARTS: u64 = 10_000;
 
 /// Why the bytes did not get there.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum PutError {
+pub(in crate::engine) enum PutError {
     #[error(transparent)]
     Provider(#[from] ProviderError),
+    /// The provider that the bytes come from.
+    #[error(transparent)]
+    Source(ProviderError),
     #[error("it cannot be read: {0}")]
     Read(io::Error),
+    #[error("its bytes are not those that were stored: their SHA-256 is {found}, not {kept}")]
+    Damaged { found: String, kept: String },
     #[error("it changed while it was read")]
     Changed,
     #[error("interrupted, and rolled back")]
@@ -44,10 +50,10 @@ pub(super) enum PutError {
 }
 
 impl PutError {
-    pub(super) const fn code(&self) -> &'static str {
+    pub(in crate::engine) const fn code(&self) -> &'static str {
         match self {
-            Self::Provider(error) => super::provider_code(error),
-            Self::Changed => "STORAGE_INTEGRITY_ERROR",
+            Self::Provider(error) | Self::Source(error) => super::provider_code(error),
+            Self::Changed | Self::Damaged { .. } => "STORAGE_INTEGRITY_ERROR",
             Self::Read(_) | Self::Interrupted => "STORAGE_ERROR",
         }
     }
@@ -55,27 +61,39 @@ impl PutError {
 
 /// How bytes travel.
 #[derive(Debug, Clone)]
-pub(super) struct Way {
-    /// Bytes above which a file goes in parts.
-    pub(super) stream_threshold: u64,
-    /// Bytes of a part, as configured.
-    pub(super) part: u64,
-    /// For a single put or a part; the local disk is waited for.
-    pub(super) timeout: Option<Duration>,
-    pub(super) interrupt: Interrupt,
-    /// Who may hold bytes.
-    pub(super) memory: Memory,
+pub struct Way {
+    stream_threshold: u64,
+    part: u64,
+    timeout: Duration,
+    interrupt: Interrupt,
+    memory: Memory,
 }
 
-/// Shared by all files of an upload: bytes are read when there is room for them.
-#[derive(Debug, Clone)]
-pub(super) struct Memory(Arc<Semaphore>);
-
-impl Memory {
-    pub(super) fn new() -> Self {
-        Self(Arc::new(Semaphore::new(HELD as usize)))
+impl Way {
+    /// Above `stream_threshold` bytes a file goes in parts of `part` bytes; `timeout` is for a single put or a part, and
+    /// the local disk is waited for. All that goes this way holds no more than 48 MiB of bytes at once.
+    #[must_use]
+    pub fn new(stream_threshold: u64, part: u64, timeout: Duration, interrupt: &Interrupt) -> Self {
+        Self {
+            stream_threshold,
+            part,
+            timeout,
+            interrupt: interrupt.clone(),
+            memory: Memory(Arc::new(Semaphore::new(HELD as usize))),
+        }
     }
 
+    /// Ends once the operator wishes to stop.
+    pub(super) async fn interrupted(&self) {
+        self.interrupt.requested().await;
+    }
+}
+
+/// Who may hold bytes, shared by all files of an upload: they are read when there is room for them.
+#[derive(Debug, Clone)]
+struct Memory(Arc<Semaphore>);
+
+impl Memory {
     /// Room for so many bytes, until it is dropped: held by what is on its way, never by who waits, so that all go on.
     async fn room(&self, bytes: u64) -> Option<OwnedSemaphorePermit> {
         let kib = u32::try_from(bytes.div_ceil(1024)).unwrap_or(HELD).clamp(1, HELD);
@@ -84,28 +102,51 @@ impl Memory {
 }
 
 /// Where the bytes go.
-pub(super) struct Target<'a> {
-    pub(super) provider: &'a Arc<Provider>,
-    pub(super) location: &'a Path,
-    pub(super) attributes: Attributes,
+pub(in crate::engine) struct Target<'a> {
+    pub(in crate::engine) provider: &'a Arc<Provider>,
+    pub(in crate::engine) location: &'a Path,
+    pub(in crate::engine) attributes: Attributes,
+    /// Hex SHA-256 of what is to arrive, where it is known before: else nothing becomes an object.
+    pub(in crate::engine) expected: Option<&'a str>,
+}
+
+impl Target<'_> {
+    fn is_expected(&self, found: &str) -> Result<(), PutError> {
+        match self.expected {
+            Some(kept) if kept != found => Err(PutError::Damaged {
+                found: found.to_owned(),
+                kept: kept.to_owned(),
+            }),
+            _ => Ok(()),
+        }
+    }
 }
 
 /// Sends the file and gives its SHA-256 in hex. Where this fails an object may or may not be there: the caller removes
 /// it.
-pub(super) async fn send(target: Target<'_>, way: &Way, file: File, size: u64) -> Result<String, PutError> {
+pub(in crate::engine) async fn send(
+    target: Target<'_>,
+    way: &Way,
+    source: Source,
+    size: u64,
+) -> Result<String, PutError> {
     if size <= way.stream_threshold {
-        whole(target, way, file, size).await
+        whole(target, way, source, size).await
     } else {
-        in_parts(target, way, file, size).await
+        in_parts(target, way, source, size).await
     }
 }
 
-async fn whole(target: Target<'_>, way: &Way, file: File, size: u64) -> Result<String, PutError> {
+async fn whole(target: Target<'_>, way: &Way, mut source: Source, size: u64) -> Result<String, PutError> {
     let _room = way.memory.room(size).await;
-    let (bytes, hash, _) = read(file, (size.saturating_add(1), Vec::new()), Sha256::new()).await?;
+    let bytes = source
+        .next((size.saturating_add(1), Vec::new()), way.timeout)
+        .await?;
     if bytes.len() as u64 != size {
         return Err(PutError::Changed);
     }
+    let sha256 = source.sha256();
+    target.is_expected(&sha256)?;
     let options = PutOptions {
         attributes: target.attributes,
         ..PutOptions::default()
@@ -114,8 +155,8 @@ async fn whole(target: Target<'_>, way: &Way, file: File, size: u64) -> Result<S
         .provider
         .store
         .put_opts(target.location, bytes.into(), options);
-    within(way.timeout, target.provider, put).await?;
-    Ok(hex(hash))
+    within(way.timeout, (target.provider, OPERATION), put).await?;
+    Ok(sha256)
 }
 
 /// Puts a few bytes in one request.
@@ -126,17 +167,18 @@ pub(super) async fn small(
     bytes: Vec<u8>,
 ) -> Result<(), PutError> {
     let put = provider.store.put(location, bytes.into());
-    within(way.timeout, provider, put).await.map(|_| ())
+    within(way.timeout, (provider, OPERATION), put).await?;
+    Ok(())
 }
 
-async fn in_parts(target: Target<'_>, way: &Way, file: File, size: u64) -> Result<String, PutError> {
+async fn in_parts(target: Target<'_>, way: &Way, source: Source, size: u64) -> Result<String, PutError> {
     let options = PutMultipartOptions {
-        attributes: target.attributes,
+        attributes: target.attributes.clone(),
         ..PutMultipartOptions::default()
     };
     let begin = target.provider.store.put_multipart_opts(target.location, options);
-    let mut upload = within(way.timeout, target.provider, begin).await?;
-    let sent = parts(target.provider, upload.as_mut(), way, file, size).await;
+    let mut upload = within(way.timeout, (target.provider, OPERATION), begin).await?;
+    let sent = parts(&target, upload.as_mut(), way, source, size).await;
     if sent.is_err()
         && let Err(error) = upload.abort().await
     {
@@ -149,14 +191,14 @@ async fn in_parts(target: Target<'_>, way: &Way, file: File, size: u64) -> Resul
 }
 
 async fn parts(
-    provider: &Arc<Provider>,
+    target: &Target<'_>,
     upload: &mut dyn MultipartUpload,
     way: &Way,
-    mut file: File,
+    mut source: Source,
     size: u64,
 ) -> Result<String, PutError> {
     let part = way.part.max(SMALLEST_PART).max(size.div_ceil(MOST_PARTS));
-    let (mut hash, mut sent) = (Sha256::new(), 0);
+    let mut sent = 0;
     // Tasks of their own: parts go on while the next is read, and end with the set.
     let mut under_way = JoinSet::new();
     let spare = Spare::default();
@@ -165,8 +207,7 @@ async fn parts(
             return Err(PutError::Interrupted);
         }
         let room = way.memory.room(part).await;
-        let bytes;
-        (bytes, hash, file) = read(file, (part, spare.take()), hash).await?;
+        let bytes = source.next((part, spare.take()), way.timeout).await?;
         if bytes.is_empty() {
             break;
         }
@@ -174,10 +215,10 @@ async fn parts(
         if under_way.len() == PARTS_IN_FLIGHT {
             arrived(under_way.join_next().await)?;
         }
-        let (provider, limit, spare) = (Arc::clone(provider), way.timeout, spare.clone());
+        let (provider, limit, spare) = (Arc::clone(target.provider), way.timeout, spare.clone());
         let put = upload.put_part(bytes.clone().into());
         under_way.spawn(async move {
-            let sent = within(limit, &provider, put).await;
+            let sent = within(limit, (&provider, OPERATION), put).await;
             spare.keep(bytes);
             drop(room);
             sent
@@ -190,35 +231,38 @@ async fn parts(
     if sent != size {
         return Err(PutError::Changed);
     }
-    within(way.timeout, provider, upload.complete()).await?;
-    Ok(hex(hash))
+    let sha256 = source.sha256();
+    target.is_expected(&sha256)?;
+    within(way.timeout, (target.provider, OPERATION), upload.complete()).await?;
+    Ok(sha256)
 }
 
-fn arrived(part: Option<Result<Result<(), PutError>, JoinError>>) -> Result<(), PutError> {
+fn arrived(part: Option<Result<Result<(), ProviderError>, JoinError>>) -> Result<(), PutError> {
     match part {
-        Some(Ok(sent)) => sent,
+        Some(Ok(sent)) => Ok(sent?),
         Some(Err(lost)) => Err(PutError::Read(io::Error::other(lost))),
         None => Ok(()),
     }
 }
 
 /// The store's answer, or that there was none in time.
-async fn within<T>(
-    limit: Option<Duration>,
-    provider: &Provider,
+pub(super) async fn within<T>(
+    limit: Duration,
+    (provider, operation): (&Provider, &'static str),
     work: impl Future<Output = object_store::Result<T>>,
-) -> Result<T, PutError> {
-    let answer = match limit {
-        None => work.await,
-        Some(limit) => tokio::time::timeout(limit, work)
+) -> Result<T, ProviderError> {
+    let answer = if provider.type_name == "local" {
+        work.await
+    } else {
+        tokio::time::timeout(limit, work)
             .await
             .map_err(|_| ProviderError::Unavailable {
                 provider: provider.name.clone(),
-                operation: OPERATION,
+                operation,
                 reason: format!("no answer within {} ms", limit.as_millis()),
-            })?,
+            })?
     };
-    answer.map_err(|error| provider.store_error(OPERATION, error).into())
+    answer.map_err(|error| provider.store_error(operation, error))
 }
 
 /// Buffers of parts that have arrived, for those that follow: the allocator would keep more of them than are needed.
@@ -243,24 +287,6 @@ impl Spare {
             spare.push(buffer);
         }
     }
-}
-
-/// Up to `most` bytes from where the file stands, added to the hash; fewer only at its end.
-async fn read(
-    file: File,
-    (most, mut bytes): (u64, Vec<u8>),
-    hash: Sha256,
-) -> Result<(Bytes, Sha256, File), PutError> {
-    let reading = tokio::task::spawn_blocking(move || {
-        let mut hash = hash;
-        // At once, since growing would hold it twice.
-        bytes.reserve_exact(usize::try_from(most).unwrap_or(0));
-        (&file).take(most).read_to_end(&mut bytes)?;
-        hash.update(&bytes);
-        Ok((Bytes::from(bytes), hash, file))
-    });
-    let read: io::Result<_> = reading.await.unwrap_or_else(|lost| Err(io::Error::other(lost)));
-    read.map_err(PutError::Read)
 }
 
 /// Hex SHA-256 of the whole file, which is left at its end.

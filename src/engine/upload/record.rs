@@ -55,7 +55,7 @@ pub(super) fn new(
 /// The content type and the record as an object's own metadata; whether all of it fitted. What did not fit is left to
 /// a sidecar. Headers tell how the file came: of one that was moved since, the key tells the folder, and of one whose
 /// description was changed since, a sidecar tells that, since new headers would make it another object.
-pub(super) fn attributes(record: &FileRecord) -> (Attributes, bool) {
+pub(in crate::engine) fn attributes(record: &FileRecord) -> (Attributes, bool) {
     let whole = [
         ("civic-id", Some(record.id.as_str())),
         ("civic-folder", Some(record.folder.as_str())),

@@ -8,18 +8,19 @@ mod look;
 
 use std::io;
 
-use futures::{StreamExt, TryStreamExt, stream};
+use futures::{StreamExt, stream};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use self::look::Seen;
 use super::changes::Sites;
 use super::cleanup::ErrorSummary;
+use super::gather::{GatherError, gather, some};
 use super::{Interrupt, Progress};
 use crate::failpoint::reach;
 use crate::metadata::journal::{JournalReader, JournalStore};
-use crate::metadata::{MetadataError, ScanScope};
-use crate::spill::{Sorter, Spool};
+use crate::metadata::{MetadataError, ScanScope, ScannedRecord};
+use crate::spill::Spool;
 
 pub use look::silent;
 
@@ -30,8 +31,6 @@ const POSITION: &str = "";
 /// Records between two notes: of objects that are asked for, and of such that are read.
 const ASKED: usize = 256;
 const READ: usize = 64;
-/// Bytes that sorting the ids may take.
-const BUDGET: usize = 4 << 20;
 
 /// What to look at, and how closely.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -114,15 +113,6 @@ pub struct Verified {
     pub interrupted: bool,
 }
 
-/// Why a verification could not be brought to its end.
-#[derive(Debug, thiserror::Error)]
-pub enum VerifyError {
-    #[error(transparent)]
-    Metadata(#[from] MetadataError),
-    #[error("the temporary directory failed: {0}")]
-    Spill(#[from] io::Error),
-}
-
 /// The note of how far it came.
 #[derive(Debug, Serialize, Deserialize)]
 struct Position {
@@ -166,7 +156,7 @@ fn position(notes: &[(String, String)]) -> Option<Position> {
 ///
 /// # Cancellation
 /// Safe; what was noted by then is where the next one may go on.
-pub async fn run(around: Around<'_>, request: &VerifyRequest, resume: bool) -> Result<Verified, VerifyError> {
+pub async fn run(around: Around<'_>, request: &VerifyRequest, resume: bool) -> Result<Verified, GatherError> {
     let mut verified = Verified::default();
     let notes = around.store.notes(TOPIC).await?;
     let mut after = String::new();
@@ -208,11 +198,11 @@ async fn look_at_all(
     request: &VerifyRequest,
     ids: &Spool,
     (mut last, verified): (String, &mut Verified),
-) -> Result<(), VerifyError> {
+) -> Result<(), GatherError> {
     let size = if request.checksum { READ } else { ASKED };
     let mut ids = ids.iter();
     loop {
-        let batch: Vec<Vec<u8>> = ids.by_ref().take(size).collect::<io::Result<_>>()?;
+        let batch = some(&mut ids, size)?;
         if batch.is_empty() {
             return Ok(());
         }
@@ -220,10 +210,6 @@ async fn look_at_all(
             verified.interrupted = true;
             return Ok(());
         }
-        let batch: Vec<String> = batch
-            .iter()
-            .map(|id| String::from_utf8_lossy(id).into_owned())
-            .collect();
         let found = look_at(around, request, &batch, verified).await?;
         if verified.interrupted {
             return Ok(());
@@ -240,7 +226,7 @@ async fn note(
     request: &VerifyRequest,
     last: &str,
     (found, tally): (Vec<String>, &Tally),
-) -> Result<(), VerifyError> {
+) -> Result<(), GatherError> {
     let Some(notes) = around.notes else { return Ok(()) };
     let position = Position {
         request: request.clone(),
@@ -260,8 +246,7 @@ async fn ids(
     request: &VerifyRequest,
     after: &str,
     again: &[String],
-) -> Result<Spool, VerifyError> {
-    let mut sorted = Sorter::new(BUDGET);
+) -> Result<Spool, GatherError> {
     let (mut mine, mut all) = (Vec::new(), Vec::new());
     for site in &around.sites.roots {
         all.extend(site.roots.iter().cloned());
@@ -276,32 +261,12 @@ async fn ids(
     if request.provider.is_none() {
         mine.push(ScanScope::Outside(all));
     }
-    for scope in mine {
-        let mut records = around.store.scan(scope);
-        while let Some(record) = records.try_next().await? {
-            let asked = request
-                .folder
-                .as_ref()
-                .is_none_or(|folder| *folder == record.folder);
-            if asked && record.id.as_str() > after && is_drawn(request, &record.id) {
-                sorted.push(record.id.as_bytes(), &[])?;
-            }
-        }
-    }
-    let mut ids = Spool::new();
-    for id in again {
-        ids.push(id.as_bytes())?;
-    }
-    let mut last = Vec::new();
-    for pair in sorted.finish()? {
-        let (id, _) = pair?;
-        // Roots may lie in one another.
-        if id != last {
-            ids.push(&id)?;
-            last = id;
-        }
-    }
-    Ok(ids)
+    let is_asked = |record: &ScannedRecord| {
+        let folder = request.folder.as_ref();
+        let asked = folder.is_none_or(|folder| *folder == record.folder);
+        asked && record.id.as_str() > after && is_drawn(request, &record.id)
+    };
+    gather(around.store, mine, again, is_asked).await
 }
 
 /// Whether the record is of the sample.
@@ -326,7 +291,7 @@ async fn look_at(
     request: &VerifyRequest,
     ids: &[String],
     verified: &mut Verified,
-) -> Result<Vec<String>, VerifyError> {
+) -> Result<Vec<String>, GatherError> {
     let records = around.store.get_many(ids).await?.into_iter().flatten();
     let looks = records.map(|record| async move {
         let seen = look::settled(around, request, record.clone()).await;

@@ -131,6 +131,7 @@ fn step(candidate: &Candidate, to: Option<&Key>) -> NewStep {
         provider: candidate.provider.name.clone(),
         key: Some(candidate.key.to_string()),
         to_key: to.map(Key::to_string),
+        to_provider: None,
         evidence: Some(evidence_of(&candidate.object)),
         // Whoever ends this step asks first whether the file has a record by now.
         file_id: candidate.id(),

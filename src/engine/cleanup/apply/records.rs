@@ -141,6 +141,7 @@ fn step(candidate: &Candidate) -> NewStep {
         provider: candidate.provider.name.clone(),
         key: sidecar.and_then(|(key, ..)| text(key)),
         to_key: sidecar.and_then(|(.., to)| text(to)),
+        to_provider: None,
         evidence: sidecar.map(|(_, found, _)| evidence_of(found)),
         file_id: Some(candidate.row.id.clone()),
         before: Some(candidate.row.clone()),

@@ -230,6 +230,7 @@ impl Recovery<'_> {
             action: Action::Trash,
             provider: provider.name.clone(),
             to_key: Some(text(&objects::trash_key(provider, self.run.id(), &key)?)),
+            to_provider: None,
             key: Some(intent.key.clone()),
             evidence: Some(objects::evidence_of(&found)),
             file_id: Some(intent.file_id.clone()),
@@ -253,9 +254,12 @@ impl Recovery<'_> {
         let end = match (step.action, self.held.get(&step.provider)) {
             (Action::Record, Some(provider)) if rewrites(step) => self.agree(step, provider).await,
             (Action::Record, _) if !rewrites(step) => self.judge(step).await,
-            (Action::Move, Some(provider)) => {
+            (Action::Move | Action::Migrate, Some(provider)) => {
+                let Some(target) = self.held.get(step.to_provider.as_ref().unwrap_or(&step.provider)) else {
+                    return Ok(());
+                };
                 self.run.check().await?;
-                let settled = self.relocate(step, provider).await;
+                let settled = self.relocate(step, (provider, target)).await;
                 return self.count(settled);
             }
             (_, Some(provider)) => {
@@ -466,6 +470,7 @@ fn written(run_id: &str, number: u64, step: NewStep, now: DateTime<Utc>) -> Step
         provider: step.provider,
         key: step.key,
         to_key: step.to_key,
+        to_provider: step.to_provider,
         evidence: step.evidence,
         file_id: step.file_id,
         before: step.before,

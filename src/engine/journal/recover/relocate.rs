@@ -1,11 +1,13 @@
 //! Ending a move from wherever it was left: the row tells how far it came.
 
+use std::sync::Arc;
+
 use super::super::rows;
 use super::{CHANGED, End, Recovery, Stays};
-use crate::engine::relocate::{Copied, Removed, Route, goes_on};
+use crate::engine::relocate::{Copied, Removed, Route, Trash, goes_on};
 use crate::engine::sidecar::{self, Absent};
 use crate::failpoint::reach;
-use crate::metadata::journal::{RecordChange, Step};
+use crate::metadata::journal::{Action, RecordChange, Step};
 use crate::providers::{Key, Provider};
 
 /// How often a row is followed that is edited meanwhile.
@@ -13,17 +15,28 @@ const FOLLOWED: usize = 5;
 
 impl Recovery<'_> {
     /// Whether the move was finished rather than given up. At every moment the file can be read where its row says.
-    pub(super) async fn relocate(&self, step: &Step, provider: &Provider) -> Result<bool, Stays> {
+    pub(super) async fn relocate(
+        &self,
+        step: &Step,
+        (provider, target): (&Arc<Provider>, &Arc<Provider>),
+    ) -> Result<bool, Stays> {
         let (Some(key), Some(to), Some(evidence)) = (&step.key, &step.to_key, &step.evidence) else {
             return self
                 .settle(step, End::GivenUp("it does not say what it saw"))
                 .await;
         };
-        let route = Route {
+        let (from, to) = (&Key::from(key.as_str()), &Key::from(to.as_str()));
+        let trash = match step.action {
+            Action::Migrate => Trash::of_migration((&step.run_id, from), to, step.undoes.as_ref()),
+            _ => Trash::default(),
+        };
+        let route = &Route {
             provider,
-            from: &Key::from(key.as_str()),
-            to: &Key::from(to.as_str()),
+            from,
+            target,
+            to,
             evidence,
+            trash,
         };
         for _ in 0..FOLLOWED {
             let row = self.record(step.file_id.as_deref()).await?;
@@ -52,9 +65,9 @@ impl Recovery<'_> {
     }
 
     /// The row names the new key: the old one goes.
-    async fn leave(&self, step: &Step, route: Route<'_>) -> Result<bool, Stays> {
+    async fn leave(&self, step: &Step, route: &Route<'_>) -> Result<bool, Stays> {
         if let Some(id) = &step.file_id {
-            sidecar::agree(route.provider, self.journal.store.as_ref(), id, Absent::Left).await?;
+            sidecar::agree(route.target, self.journal.store.as_ref(), id, Absent::Left).await?;
         }
         if route.remove_source().await? == Removed::Different {
             route.tell_different();
@@ -64,7 +77,7 @@ impl Recovery<'_> {
     }
 
     /// The row does not name the new key, and is not to: what is there goes, or goes back.
-    async fn give_up(&self, step: &Step, route: Route<'_>, why: &'static str) -> Result<bool, Stays> {
+    async fn give_up(&self, step: &Step, route: &Route<'_>, why: &'static str) -> Result<bool, Stays> {
         let row = self.record(step.file_id.as_deref()).await?;
         let in_use = row
             .zip(step.after.as_ref())
@@ -77,7 +90,7 @@ impl Recovery<'_> {
 }
 
 /// The bytes and their sidecar at the new key; why not, where they cannot be.
-async fn bring(step: &Step, route: Route<'_>, is_ahead: bool) -> Result<Option<&'static str>, Stays> {
+async fn bring(step: &Step, route: &Route<'_>, is_ahead: bool) -> Result<Option<&'static str>, Stays> {
     // Once the row is switched, what stands at the new key is the file, whoever wrote to it since.
     if !is_ahead && route.is_there().await? {
         return Ok(None);
@@ -87,6 +100,8 @@ async fn bring(step: &Step, route: Route<'_>, is_ahead: bool) -> Result<Option<&
         Copied::Changed => return Ok(Some(CHANGED)),
         Copied::Missing => return Ok(Some("the object is gone")),
         Copied::TargetTaken => return Ok(Some("something else stands where it was to go")),
+        // A recovery carries nothing from provider to provider: it does not take for long. The next migration does.
+        Copied::NotYet => return Ok(Some("interrupted before it had come to the other provider")),
     }
     reach("recover.after-copy");
     if let Some(after) = &step.after {

@@ -1,5 +1,7 @@
 //! Steps: written down together with what they change in `storage_files`, and settled in the same way.
 
+use std::collections::BTreeSet;
+
 use chrono::{DateTime, Utc};
 use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, Row, params, params_from_iter};
@@ -21,13 +23,13 @@ pub(super) fn intend(
     if !runs::is_running(connection, run_id)? {
         return Err(fenced());
     }
-    let mut checked: Option<&str> = None;
-    for step in steps {
-        if checked != Some(&step.provider) {
-            if runs::has_lost_a_lease(connection, run_id, Some(&step.provider), now)? {
-                return Err(fenced());
-            }
-            checked = Some(&step.provider);
+    let touched = steps
+        .iter()
+        .flat_map(|step| [Some(&step.provider), step.to_provider.as_ref()]);
+    let touched: BTreeSet<&String> = touched.flatten().collect();
+    for provider in touched {
+        if runs::has_lost_a_lease(connection, run_id, Some(provider), now)? {
+            return Err(fenced());
         }
     }
     let mut number = last_number(connection, run_id)?;
@@ -87,7 +89,8 @@ fn is_alone(connection: &Connection, step: &NewStep) -> Answer<bool> {
     let other = connection
         .prepare_cached(
             "SELECT 1 FROM main.civic_storage_steps
-             WHERE file_id = ?1 AND state = 'intended' AND (action = 'move' OR ?2 = 'move') LIMIT 1",
+             WHERE file_id = ?1 AND state = 'intended' AND (action IN ('move', 'migrate') OR ?2 IN ('move', 'migrate'))
+             LIMIT 1",
         )?
         .query_row(params![id, word(&step.action)?], |_| Ok(()))
         .optional()?;
@@ -104,8 +107,8 @@ fn insert(
     connection
         .prepare_cached(
             "INSERT INTO main.civic_storage_steps (run_id, number, action, state, provider, key, to_key, evidence,
-                 file_id, row_before, row_after, undoes_run, undoes_number, changed_at)
-             VALUES (?1, ?2, ?3, 'intended', ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
+                 file_id, row_before, row_after, undoes_run, undoes_number, changed_at, to_provider)
+             VALUES (?1, ?2, ?3, 'intended', ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",
         )?
         .execute(params![
             run_id,
@@ -121,6 +124,7 @@ fn insert(
             step.undoes.as_ref().map(|(run, _)| run),
             undoes_number.transpose()?,
             micros(now),
+            step.to_provider,
         ])?;
     Ok(())
 }
@@ -301,6 +305,11 @@ fn read(row: &Row<'_>) -> Answer<Step> {
         provider: row.get("provider")?,
         key: row.get("key")?,
         to_key: row.get("to_key")?,
+        // A database that may not be written to may be of a time before this column.
+        to_provider: match row.get("to_provider") {
+            Err(rusqlite::Error::InvalidColumnName(_)) => None,
+            to_provider => to_provider?,
+        },
         evidence: from_json(row, "evidence")?,
         file_id: row.get("file_id")?,
         before: record(row, "row_before")?,

@@ -65,6 +65,7 @@ fn removal(record: FileRecord) -> NewStep {
         provider: "local".to_owned(),
         key: Some(record.relative_path.clone()),
         to_key: None,
+        to_provider: None,
         evidence: None,
         file_id: Some(record.id.clone()),
         before: Some(record.clone()),
@@ -426,10 +427,13 @@ async fn a_database_of_an_earlier_version_gets_what_it_lacks() {
     civicpress
         .execute_batch(
             "DROP INDEX civic_storage_files_named; DROP TABLE civic_storage_notes;
+             ALTER TABLE civic_storage_steps DROP COLUMN to_provider;
              DELETE FROM civic_storage_migrations WHERE version > 1",
         )
         .unwrap();
     assert_eq!(town.store().runs(9).await.unwrap(), [], "it is read as it is");
+    let steps = town.store().steps(&StepQuery::default()).await.unwrap();
+    assert_eq!(steps, []);
     SqliteJournal::open(&town.path()).unwrap();
     let plan = plan(&town);
     assert!(plan.contains("civic_storage_files_named"), "{plan}");

@@ -1,0 +1,251 @@
+//! Moving files from one provider to another: each is carried over, compared, and its record switched, before the original
+//! goes to the trash; it can be read all the while (see [`relocate`](super::relocate)). Folder and name stay.
+
+use std::sync::Arc;
+
+use futures::{StreamExt, stream};
+use serde_json::Value;
+
+use super::changes::{BATCH, Changes, Sites, failed, failed_by};
+use super::cleanup::ItemError;
+use super::gather::{GatherError, gather, some};
+use super::journal::{JournalError, RunHandle};
+use super::objects::{evidence_of, trash_key};
+use super::relocate::{Carried, Migration, Relocation, carry};
+use super::upload::Way;
+use super::{Interrupt, Progress};
+use crate::metadata::journal::JournalReader;
+use crate::metadata::{FileRecord, ScanScope, ScannedRecord};
+use crate::providers::{EntryKind, Key, Provider};
+use crate::spill::Spool;
+
+/// Bytes of files whose records are switched together: what a kill leaves to be compared again is no more.
+const AT_ONCE: u64 = 256 << 20;
+
+/// What to move, and where.
+#[derive(Debug)]
+pub struct MigrateRequest {
+    pub from: Arc<Provider>,
+    pub to: Arc<Provider>,
+    /// Only files of this folder.
+    pub folder: Option<String>,
+    /// Objects worked on at once.
+    pub concurrency: usize,
+    pub way: Way,
+}
+
+/// The records that a migration is about.
+#[derive(Debug)]
+pub struct Selected {
+    ids: Spool,
+    pub bytes: u64,
+}
+
+impl Selected {
+    #[must_use]
+    pub const fn count(&self) -> u64 {
+        self.ids.len()
+    }
+}
+
+/// Every record whose bytes are in the provider.
+///
+/// # Errors
+/// Where the database or the temporary directory fails.
+pub async fn select(
+    store: &dyn JournalReader,
+    sites: &Sites,
+    (from, folder): (&str, Option<&str>),
+) -> Result<Selected, GatherError> {
+    let roots = sites.roots.iter().filter(|site| site.provider == from);
+    let scopes = roots.flat_map(|site| site.roots.iter().cloned().map(ScanScope::Under));
+    let mut bytes = 0_u64;
+    let is_wanted = |record: &ScannedRecord| {
+        let wanted = folder.is_none_or(|folder| folder == record.folder)
+            && super::list::owner(&record.provider_path, &sites.roots) == Some(from);
+        if wanted {
+            bytes = bytes.saturating_add(u64::try_from(record.size).unwrap_or(0));
+        }
+        wanted
+    };
+    let ids = gather(store, scopes.collect(), &[], is_wanted).await?;
+    Ok(Selected { ids, bytes })
+}
+
+/// What [`migrate`] would do to each, with nothing written.
+///
+/// # Errors
+/// Where the database or the temporary directory fails.
+pub async fn plan(
+    (sites, store): (&Sites, &dyn JournalReader),
+    request: &MigrateRequest,
+    selected: &Selected,
+) -> Result<Changes, JournalError> {
+    let mut changes = Changes::default();
+    let mut ids = selected.ids.iter();
+    loop {
+        let batch = some(&mut ids, BATCH)?;
+        if batch.is_empty() {
+            return Ok(changes);
+        }
+        for looked in look_all((sites, store), request, &batch).await? {
+            match looked {
+                Ok(Some(relocation)) => changes.succeed(&item(&relocation), relocation.evidence.size),
+                Ok(None) => {}
+                Err(error) => changes.fail(error),
+            }
+        }
+    }
+}
+
+/// Moves batch by batch, until the end or until the operator stops it: then what is under way is finished or rolled back.
+///
+/// # Errors
+/// Where the journal cannot be written; what was written down by then is ended by the next run.
+///
+/// # Cancellation
+/// Safe in the same way: every file can be read where its record says.
+pub async fn migrate(
+    run: &RunHandle,
+    (sites, store): (&Sites, &dyn JournalReader),
+    (request, selected): (&MigrateRequest, &Selected),
+    (progress, interrupt): (&dyn Progress, &Interrupt),
+) -> Result<Changes, JournalError> {
+    let mut changes = Changes::default();
+    progress.start("Migrating", Some(selected.count()));
+    let (mut ids, mut done) = (selected.ids.iter(), 0);
+    while !changes.stops(interrupt) {
+        let batch = some(&mut ids, BATCH)?;
+        if batch.is_empty() {
+            break;
+        }
+        run.check().await?;
+        let mut waiting = Vec::with_capacity(batch.len());
+        for looked in look_all((sites, store), request, &batch).await? {
+            match looked {
+                Ok(Some(relocation)) => waiting.push(*relocation),
+                Ok(None) => {}
+                Err(error) => changes.fail(error),
+            }
+        }
+        while !waiting.is_empty() && !changes.stops(interrupt) {
+            let rest = waiting.split_off(together(&waiting));
+            let group = std::mem::replace(&mut waiting, rest);
+            let carried = carry(run, store, &group, (request.concurrency, interrupt)).await?;
+            for (carried, moved) in carried.into_iter().zip(&group) {
+                match carried {
+                    Carried::Done => changes.succeed(&item(moved), moved.evidence.size),
+                    Carried::Kept(error) | Carried::Open(error) => changes.fail(error),
+                    Carried::Unbegun => changes.interrupted = true,
+                }
+            }
+        }
+        done += batch.len() as u64;
+        progress.advance(done, &run.id());
+    }
+    progress.finish();
+    Ok(changes)
+}
+
+/// How many of them are switched in one transaction.
+fn together(waiting: &[Relocation]) -> usize {
+    let mut bytes = 0_u64;
+    let fits = waiting.iter().take_while(|relocation| {
+        let fits = bytes < AT_ONCE;
+        bytes = bytes.saturating_add(relocation.evidence.size);
+        fits
+    });
+    fits.count()
+}
+
+type Looked = Result<Option<Box<Relocation>>, ItemError>;
+
+async fn look_all(
+    (sites, store): (&Sites, &dyn JournalReader),
+    request: &MigrateRequest,
+    ids: &[String],
+) -> Result<Vec<Looked>, JournalError> {
+    let records = store.get_many(ids).await?.into_iter().flatten();
+    let looks = stream::iter(records).map(|record| async move {
+        match look(sites, request, record).await {
+            Ok(Some(mut relocation)) => {
+                let sha256 = store.checksum(&relocation.before.id).await?;
+                relocation.migration = Some(Migration {
+                    way: request.way.clone(),
+                    sha256,
+                });
+                Ok(Ok(Some(relocation)))
+            }
+            looked => Ok(looked),
+        }
+    });
+    let looked: Vec<Result<Looked, JournalError>> =
+        looks.buffered(request.concurrency.max(1)).collect().await;
+    looked.into_iter().collect()
+}
+
+/// Where the file is, where it goes, and whether it may; `None` for one that has moved meanwhile.
+async fn look(sites: &Sites, request: &MigrateRequest, record: FileRecord) -> Looked {
+    let id = &record.id;
+    let (provider, from) = sites.of_record(&record)?;
+    let wanted = request
+        .folder
+        .as_ref()
+        .is_none_or(|folder| *folder == record.folder);
+    if provider.name != request.from.name || !wanted {
+        return Ok(None);
+    }
+    trash_key(&provider, "", &from).map_err(|error| failed_by(id, &error))?;
+    let target = Arc::clone(&request.to);
+    let path = target.mapping.path_of(&from).filter(|_| from.is_addressable());
+    let Some(provider_path) = path else {
+        let reason = format!(
+            "{} can have no file at {from}; it is kept where it is",
+            target.name
+        );
+        return Err(failed(id, "STORAGE_VALIDATION_ERROR", &reason));
+    };
+    let heads = futures::try_join!(provider.head(&from), target.head(&from));
+    let (found, taken) = heads.map_err(|error| failed_by(id, &error))?;
+    let Some(found) = found.filter(|found| found.kind == EntryKind::Object) else {
+        let reason = format!("its object is not at {from}; nothing was moved");
+        return Err(failed(id, "STORAGE_FILE_NOT_FOUND", &reason));
+    };
+    if u64::try_from(record.size) != Ok(found.size) {
+        let reason = format!(
+            "its object has {} bytes, and its record says {}; nothing was moved (storage:cleanup --repair sizes)",
+            found.size, record.size
+        );
+        return Err(failed(id, "STORAGE_INTEGRITY_ERROR", &reason));
+    }
+    if taken.is_some() {
+        let reason = format!(
+            "something stands at {from} of {} already; nothing is overwritten",
+            target.name
+        );
+        return Err(failed(id, "STORAGE_ERROR", &reason));
+    }
+    let after = FileRecord {
+        provider_path,
+        ..record.clone()
+    };
+    Ok(Some(Box::new(Relocation {
+        provider,
+        to: Key::new(from.as_bytes().to_vec()),
+        from,
+        target,
+        migration: None,
+        evidence: evidence_of(&found),
+        before: record,
+        after,
+        undoes: None,
+    })))
+}
+
+/// The record as it is now, and the provider that it came from.
+fn item(moved: &Relocation) -> Value {
+    let mut item = serde_json::to_value(&moved.after).unwrap_or_default();
+    item["provider"] = moved.target.name.as_str().into();
+    item["previousProvider"] = moved.provider.name.as_str().into();
+    item
+}

@@ -1,0 +1,113 @@
+//! Where the bytes of an upload come from, hashed as they are read.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::mem;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::TryStreamExt;
+use futures::stream::BoxStream;
+use object_store::ObjectStoreExt;
+use sha2::{Digest, Sha256};
+
+use super::put::{PutError, hex, within};
+use crate::providers::{Key, Provider, ProviderError};
+
+/// Bytes to be read from their beginning to their end, and the hash of those that were.
+pub(in crate::engine) struct Source {
+    bytes: Origin,
+    hash: Sha256,
+}
+
+enum Origin {
+    File(Arc<File>),
+    Object {
+        provider: Arc<Provider>,
+        pieces: BoxStream<'static, object_store::Result<Bytes>>,
+        /// What has come and was not asked for yet.
+        piece: Bytes,
+    },
+}
+
+impl Source {
+    pub(super) fn of_file(file: File) -> Self {
+        Self {
+            bytes: Origin::File(Arc::new(file)),
+            hash: Sha256::new(),
+        }
+    }
+
+    /// The object at the key; `None` where there is none.
+    ///
+    /// # Errors
+    /// Where the provider does not answer clearly.
+    pub(in crate::engine) async fn of_object(
+        provider: &Arc<Provider>,
+        key: &Key,
+    ) -> Result<Option<Self>, ProviderError> {
+        let pieces = match provider.store.get(&provider.location(key)?).await {
+            Ok(found) => found.into_stream(),
+            Err(object_store::Error::NotFound { .. }) => return Ok(None),
+            Err(error) => return Err(provider.store_error("read", error)),
+        };
+        Ok(Some(Self {
+            bytes: Origin::Object {
+                provider: Arc::clone(provider),
+                pieces,
+                piece: Bytes::new(),
+            },
+            hash: Sha256::new(),
+        }))
+    }
+
+    /// Up to `most` bytes, in the buffer that was given; fewer only at the end. Another provider may be silent for no
+    /// longer than this.
+    pub(super) async fn next(
+        &mut self,
+        (most, mut buffer): (u64, Vec<u8>),
+        silence: Duration,
+    ) -> Result<Bytes, PutError> {
+        // At once, since growing would hold it twice.
+        buffer.reserve_exact(usize::try_from(most).unwrap_or(0));
+        let mut hash = mem::take(&mut self.hash);
+        let file = match &mut self.bytes {
+            Origin::File(file) => Some(Arc::clone(file)),
+            Origin::Object {
+                provider,
+                pieces,
+                piece,
+            } => {
+                while (buffer.len() as u64) < most {
+                    if piece.is_empty() {
+                        let next = within(silence, (provider, "read"), pieces.try_next()).await;
+                        match next.map_err(PutError::Source)? {
+                            Some(next) => *piece = next,
+                            None => break,
+                        }
+                    }
+                    let room = usize::try_from(most - buffer.len() as u64).unwrap_or(usize::MAX);
+                    buffer.extend_from_slice(&piece.split_to(piece.len().min(room)));
+                }
+                None
+            }
+        };
+        let hashing = tokio::task::spawn_blocking(move || {
+            if let Some(file) = file {
+                (&*file).take(most).read_to_end(&mut buffer)?;
+            }
+            hash.update(&buffer);
+            Ok((buffer, hash))
+        });
+        let read: io::Result<_> = hashing.await.unwrap_or_else(|lost| Err(io::Error::other(lost)));
+        let (buffer, hash) = read.map_err(PutError::Read)?;
+        self.hash = hash;
+        Ok(buffer.into())
+    }
+
+    /// Of what was read, in hex.
+    pub(super) fn sha256(self) -> String {
+        hex(self.hash)
+    }
+}
