@@ -12,7 +12,7 @@ use futures::{Stream, TryStreamExt};
 use object_store::ObjectStoreExt;
 
 use crate::metadata::journal::Evidence;
-use crate::providers::{EntryKind, Key, Listed, Provider, ProviderError, SIDECAR_SUFFIX};
+use crate::providers::{Deletion, EntryKind, Key, Listed, Provider, ProviderError, SIDECAR_SUFFIX};
 
 pub use bulk::purge_all;
 
@@ -170,10 +170,11 @@ pub async fn purge(
     let outcome = match provider.head(key).await? {
         None => PurgeOutcome::AlreadyGone,
         Some(found) if !still_holds(evidence, &found) => return Ok(PurgeOutcome::Changed),
-        Some(_) => {
-            remove(provider, key).await?;
-            PurgeOutcome::Purged
-        }
+        Some(found) => match provider.delete_seen(key, &found).await? {
+            Deletion::Deleted => PurgeOutcome::Purged,
+            Deletion::Absent => PurgeOutcome::AlreadyGone,
+            Deletion::Changed => return Ok(PurgeOutcome::Changed),
+        },
     };
     remove(provider, &sidecar_key(key)).await?;
     provider.tidy(key).await;
@@ -348,11 +349,15 @@ async fn delete_source(
     source: &Listed,
 ) -> Result<MoveOutcome, ProviderError> {
     match provider.head(from).await? {
-        Some(found) if still_holds(&evidence_of(source), &found) => remove(provider, from).await?,
-        Some(_) => return Ok(MoveOutcome::Changed),
-        None => {}
+        Some(found) if still_holds(&evidence_of(source), &found) => {
+            Ok(match provider.delete_seen(from, &found).await? {
+                Deletion::Deleted | Deletion::Absent => MoveOutcome::Moved,
+                Deletion::Changed => MoveOutcome::Changed,
+            })
+        }
+        Some(_) => Ok(MoveOutcome::Changed),
+        None => Ok(MoveOutcome::Moved),
     }
-    Ok(MoveOutcome::Moved)
 }
 
 /// The sidecar is derived from the row: where one stands at the target already, that one stays, and so does ours.

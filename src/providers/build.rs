@@ -42,6 +42,7 @@ pub fn build(config: &ProviderConfig, global: &Global) -> Result<Provider, Provi
         store,
         prefix: config.prefix.clone(),
         lister,
+        held: super::conditional::Held::default(),
     })
 }
 

@@ -6,6 +6,7 @@
 
 mod azure;
 mod build;
+mod conditional;
 mod digest;
 mod failure;
 mod gcs;
@@ -27,6 +28,7 @@ use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
 
 pub use build::{build, mapping_of};
+pub use conditional::Deletion;
 pub use key::{Key, SIDECAR_SUFFIX, StoredShape, is_reserved, sidecar_object, stored_shape, uuids_in};
 pub use listing::{EntryKind, ListRequest, Listed, Listing};
 pub use mapping::Mapping;
@@ -86,6 +88,7 @@ pub struct Provider {
     /// Empty, or ends at a `/`.
     prefix: String,
     lister: Lister,
+    held: conditional::Held,
 }
 
 /// Who answers what [`ObjectStore`] cannot be asked.

@@ -15,6 +15,7 @@ mod cleanup_limited;
 mod cleanup_odd;
 mod cleanup_rules;
 mod complaints;
+mod conditional;
 mod config;
 mod crowd;
 mod damaged;

@@ -13,7 +13,7 @@ use crate::engine::upload::{attributes, source::Source};
 use crate::failpoint::reach;
 use crate::metadata::FileRecord;
 use crate::metadata::journal::Evidence;
-use crate::providers::{EntryKind, Key, Listed, Provider, ProviderError};
+use crate::providers::{Deletion, EntryKind, Key, Listed, Provider, ProviderError};
 
 /// From where to where, and what was seen there.
 #[derive(Debug)]
@@ -254,8 +254,10 @@ impl Route<'_> {
                 MoveOutcome::Changed | MoveOutcome::TargetTaken => Removed::Different,
             });
         }
-        if source.is_some() {
-            remove(self.provider, self.from).await?;
+        if let Some(source) = &source
+            && self.provider.delete_seen(self.from, source).await? == Deletion::Changed
+        {
+            return Ok(Removed::Different);
         }
         remove(self.provider, &sidecar_key(self.from)).await?;
         Ok(Removed::Gone)

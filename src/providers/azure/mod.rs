@@ -15,17 +15,17 @@ mod store;
 
 use std::sync::Arc;
 
-use http::{HeaderMap, header};
+use http::{HeaderMap, Method, StatusCode, header};
 use object_store::ObjectStore;
 use object_store::azure::MicrosoftAzureBuilder;
 
 use super::digest::{self, Comparison};
 use super::paged::{self, PageQuery, PageSource, Pages};
 use super::wire::{self, chain, date, described};
-use super::{Key, ListRequest, Listed, Listing, Probe, ProviderError};
+use super::{Deletion, Key, ListRequest, Listed, Listing, Probe, ProviderError};
 use crate::config::{AzureConfig, Global};
 use access::Access;
-use client::Client;
+use client::{Ask, Client};
 use store::AzureStore;
 
 /// Its name in errors of object_store.
@@ -126,6 +126,24 @@ impl Azure {
         described(key, &headers)
             .map(Some)
             .map_err(|reason| context.invalid(reason))
+    }
+
+    /// Deletes what stands at the key while it has this ETag.
+    pub(super) async fn delete_if(&self, key: &Key, etag: &str) -> Result<Deletion, ProviderError> {
+        let context = self.client.context("delete");
+        let whole = self.whole(key);
+        let url = self.client.blob_url(context, &whole)?;
+        let ask = Ask::new(Method::DELETE, url).header("if-match", etag);
+        let answer = self.client.send(context, ask).await?;
+        match answer.status {
+            status if status.is_success() => Ok(Deletion::Deleted),
+            StatusCode::PRECONDITION_FAILED => Ok(Deletion::Changed),
+            StatusCode::NOT_FOUND => match self.client.properties(context, &whole).await? {
+                None => Ok(Deletion::Absent),
+                Some(_) => Ok(Deletion::Changed),
+            },
+            _ => Err(self.client.failed(context, &answer)),
+        }
     }
 
     /// Asks for one key below the prefix.

@@ -24,7 +24,7 @@ use super::digest::{self, Comparison};
 use super::paged::{self, PageQuery, PageSource, Pages};
 use super::uploads::{self, UnfinishedUpload, UploadSource};
 use super::wire::{self, chain, date};
-use super::{Key, ListRequest, Listed, Listing, Probe, ProviderError};
+use super::{Deletion, Key, ListRequest, Listed, Listing, Probe, ProviderError};
 use crate::config::{GcsConfig, Global};
 use client::Client;
 
@@ -146,6 +146,29 @@ impl Gcs {
             StatusCode::NOT_FOUND => {
                 Box::pin(self.client.confirm_bucket("head")).await?;
                 Ok(None)
+            }
+            _ => Err(self.client.failed(context, &answer)),
+        }
+    }
+
+    /// Deletes what stands at the key while it is of this generation.
+    pub(super) async fn delete_if(&self, key: &Key, generation: &str) -> Result<Deletion, ProviderError> {
+        let context = self.client.context("delete");
+        let name = key
+            .as_str()
+            .ok_or_else(|| context.invalid(format!("no object can be named {key}")))?;
+        let url = self.client.object_url(&format!("{}{name}", self.prefix));
+        let url = format!(
+            "{url}?{}",
+            wire::query_of(&[("ifGenerationMatch", Some(generation))])
+        );
+        let answer = self.client.send(context, Method::DELETE, &url, None).await?;
+        match answer.status {
+            status if status.is_success() => Ok(Deletion::Deleted),
+            StatusCode::PRECONDITION_FAILED => Ok(Deletion::Changed),
+            StatusCode::NOT_FOUND => {
+                self.client.confirm_bucket("delete").await?;
+                Ok(Deletion::Absent)
             }
             _ => Err(self.client.failed(context, &answer)),
         }

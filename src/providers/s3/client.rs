@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use http::{HeaderMap, Method, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use object_store::aws::{AwsAuthorizer, AwsCredentialProvider};
 use object_store::client::{HttpClient, HttpRequest, HttpRequestBody};
 
@@ -28,6 +28,8 @@ pub(super) struct Client {
     pub(super) credentials: AwsCredentialProvider,
     /// For one request with its whole answer.
     pub(super) timeout: Duration,
+    /// For one request that deletes.
+    pub(super) delete_timeout: Duration,
     /// For one part of a copy.
     pub(super) copy_timeout: Duration,
     /// How many requests may be under way at once.
@@ -136,6 +138,21 @@ impl Client {
         AwsAuthorizer::new(&credential, "s3", &self.region)
             .try_authorize(request, None)
             .map_err(|e| context.invalid(format!("the request could not be signed: {}", chain(&e))))
+    }
+
+    /// Deletes the object while it has this ETag.
+    pub(super) async fn delete_if(
+        &self,
+        context: Context<'_>,
+        url: &str,
+        etag: &str,
+    ) -> Result<Answer, ProviderError> {
+        let mut request = HttpRequest::new(HttpRequestBody::empty());
+        let etag = HeaderValue::from_str(etag)
+            .map_err(|_| context.invalid("an ETag is none that can be sent".into()))?;
+        request.headers_mut().insert(header::IF_MATCH, etag);
+        let sent = Box::pin(self.sent(context, Method::DELETE, url, request));
+        within(self.delete_timeout, context, sent).await
     }
 
     /// Ends an upload in parts; whether there was one.

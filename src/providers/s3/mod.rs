@@ -23,7 +23,7 @@ use secrecy::ExposeSecret;
 use super::paged::{self, PageQuery, PageSource, Pages};
 use super::uploads::{self, UnfinishedUpload, UploadSource};
 use super::wire::{self, chain, date, described};
-use super::{Key, ListRequest, Listed, Listing, Probe, ProviderError};
+use super::{Deletion, Key, ListRequest, Listed, Listing, Probe, ProviderError};
 use crate::config::{Global, S3Config, S3Credentials};
 use client::Client;
 
@@ -95,6 +95,7 @@ pub(super) fn connect(
         http,
         credentials: Arc::clone(store.credentials()),
         timeout: global.list_timeout,
+        delete_timeout: global.delete_timeout,
         copy_timeout: global.upload_timeout,
         parallel: global.max_connections_per_provider,
     };
@@ -173,6 +174,23 @@ impl S3 {
                 .map(Some)
                 .map_err(|reason| context.invalid(reason)),
             StatusCode::NOT_FOUND => self.confirm_bucket().await.map(|()| None),
+            _ => Err(self.client.failed(context, &answer)),
+        }
+    }
+
+    /// Deletes what stands at the key while it has this ETag.
+    pub(super) async fn delete_if(&self, key: &Key, etag: &str) -> Result<Deletion, ProviderError> {
+        let context = self.client.context("delete");
+        let full = [self.prefix.as_bytes(), key.as_bytes()].concat();
+        let url = self
+            .client
+            .object_url(&full)
+            .ok_or_else(|| context.invalid(format!("no URL can name the key {key}")))?;
+        let answer = self.client.delete_if(context, &url, etag).await?;
+        match answer.status {
+            status if status.is_success() => Ok(Deletion::Deleted),
+            StatusCode::PRECONDITION_FAILED => Ok(Deletion::Changed),
+            StatusCode::NOT_FOUND => self.confirm_bucket().await.map(|()| Deletion::Absent),
             _ => Err(self.client.failed(context, &answer)),
         }
     }

@@ -44,9 +44,15 @@ impl World {
     /// An object of ten bytes, as old as the provider lets it be.
     pub fn object(&self, key: &str) {
         match &self.bucket {
-            Some(bucket) => bucket.put(&format!("town/{key}"), &[b'x'; 10]),
+            Some(_) => self.object_of(key, &[b'x'; 10]),
             None => self.town.file(key, 10, days(30)),
         }
+    }
+
+    /// An object of these bytes, in the bucket.
+    pub fn object_of(&self, key: &str, bytes: &[u8]) {
+        let bucket = self.bucket.as_ref().expect("a bucket");
+        bucket.put(&format!("town/{key}"), bytes);
     }
 
     /// The record of such an object, a month old.

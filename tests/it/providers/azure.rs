@@ -72,6 +72,8 @@ impl Respond for Answers {
                     .insert_header("last-modified", "Thu, 02 Jan 2025 03:04:05 GMT")
             }
             "PUT" if query.contains("comp=copy") => state.abort(&key),
+            // Nothing may be written but copies: no trial of conditions, either.
+            "PUT" if !request.headers.contains_key("x-ms-copy-source") => ResponseTemplate::new(403),
             "PUT" => state.copy(&key, request),
             "DELETE" => state.delete(&key, request),
             _ => state.batch(),

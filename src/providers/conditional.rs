@@ -1,0 +1,108 @@
+//! Deleting an object only while it is the one that was seen, by a condition in the request itself: between a look and an
+//! unconditional deletion somebody may have written to the key.
+//!
+//! Not every service that speaks a protocol holds to its conditions, and one that does not deletes all the same. So each is
+//! tried once, on an object made for it below the reserved prefix, before anybody relies on it.
+//!
+//! # Source
+//! Amazon S3 API Reference, "DeleteObject" (`If-Match`); Azure Blob Storage REST API, "Specifying conditional headers";
+//! Cloud Storage JSON API reference, "Objects: delete" (`ifGenerationMatch`).
+
+use std::sync::Arc;
+
+use object_store::{ObjectStoreExt, PutPayload};
+use tokio::sync::OnceCell;
+use uuid::Uuid;
+
+use super::{Key, Listed, Lister, Provider, ProviderError};
+use crate::failpoint::reach;
+
+/// What became of a deletion.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Deletion {
+    Deleted,
+    /// Nothing was there.
+    Absent,
+    /// Something else stands there than was seen: left alone.
+    Changed,
+}
+
+/// Whether the service holds to conditions, once somebody has tried.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Held(Arc<OnceCell<bool>>);
+
+impl Provider {
+    /// Deletes what was seen at the key a moment ago, on condition that it still is that object where the provider has
+    /// such conditions and holds to them.
+    ///
+    /// # Errors
+    /// Where the provider does not answer clearly.
+    ///
+    /// # Cancellation
+    /// The object is gone or it is there.
+    pub async fn delete_seen(&self, key: &Key, seen: &Listed) -> Result<Deletion, ProviderError> {
+        let condition = match &seen.etag {
+            Some(etag) if self.holds_to_conditions().await => Some(etag),
+            _ => None,
+        };
+        reach("delete.before-request");
+        if let Some(etag) = condition {
+            return self.delete_if(key, etag).await;
+        }
+        match self.store.delete(&self.location(key)?).await {
+            Ok(()) => Ok(Deletion::Deleted),
+            Err(object_store::Error::NotFound { .. }) => Ok(Deletion::Absent),
+            Err(error) => Err(self.store_error("delete", error)),
+        }
+    }
+
+    async fn delete_if(&self, key: &Key, etag: &str) -> Result<Deletion, ProviderError> {
+        match &self.lister {
+            // Entries of a local disk have no ETag.
+            Lister::Local(_) => Ok(Deletion::Changed),
+            Lister::S3(s3) => s3.delete_if(key, etag).await,
+            Lister::Azure(azure) => azure.delete_if(key, etag).await,
+            Lister::Gcs(gcs) => gcs.delete_if(key, etag).await,
+        }
+    }
+
+    async fn holds_to_conditions(&self) -> bool {
+        let other = match &self.lister {
+            Lister::Local(_) => return false,
+            Lister::S3(_) => "\"00000000000000000000000000000000\"",
+            Lister::Azure(_) => "\"0x1\"",
+            Lister::Gcs(_) => "1",
+        };
+        let tried = self.held.0.get_or_init(|| async {
+            let held = self.try_conditions(other).await;
+            tracing::debug!(provider = self.name, "conditional deletions: {held:?}");
+            held.unwrap_or(false)
+        });
+        // On the heap, since callers within callers hold it.
+        *Box::pin(tried).await
+    }
+
+    /// Whether a deletion is refused whose condition does not hold, and made where it does.
+    async fn try_conditions(&self, other: &str) -> Result<bool, ProviderError> {
+        let key = Key::from(format!(".civic/probe-{}", Uuid::new_v4()).as_str());
+        let at = self.location(&key)?;
+        let put = self.store.put(&at, PutPayload::from_static(b"civic")).await;
+        put.map_err(|error| self.store_error("probe", error))?;
+        let held = self.try_conditions_on(&key, other).await;
+        if !matches!(held, Ok(true)) {
+            // Best effort: it is a few bytes below the reserved prefix.
+            let _ = self.store.delete(&at).await;
+        }
+        held
+    }
+
+    async fn try_conditions_on(&self, key: &Key, other: &str) -> Result<bool, ProviderError> {
+        if self.delete_if(key, other).await? != Deletion::Changed {
+            return Ok(false);
+        }
+        let Some(etag) = self.head(key).await?.and_then(|there| there.etag) else {
+            return Ok(false);
+        };
+        Ok(self.delete_if(key, &etag).await? == Deletion::Deleted && self.head(key).await?.is_none())
+    }
+}
