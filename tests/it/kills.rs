@@ -121,6 +121,27 @@ fn refile(world: &World, random: &mut Random, known: &Known) {
     killed(&mut command, random);
 }
 
+/// Takes everything of a folder to the other provider, or back.
+fn migrate(world: &World, random: &mut Random, home: &str) {
+    let ends = match random.below(2) {
+        0 => [home, "vault"],
+        _ => ["vault", home],
+    };
+    let folder = ["permits", "public"][usize::from(random.below(2) == 0)];
+    let mut command = world.town().process();
+    let args = [
+        "storage:migrate",
+        "--from",
+        ends[0],
+        "--to",
+        ends[1],
+        "--folder",
+        folder,
+    ];
+    command.args(args).arg("--yes");
+    killed(&mut command, random);
+}
+
 /// Gives one file another description.
 fn update(world: &World, random: &mut Random, known: &Known, round: u64) {
     let Some((id, _)) = known.any(random) else { return };
@@ -137,7 +158,7 @@ fn update(world: &World, random: &mut Random, known: &Known, round: u64) {
 /// Takes back some run that changed something.
 fn undo(world: &World, random: &mut Random) {
     let sql = "SELECT id FROM civic_storage_runs WHERE operation IN ('storage:delete', 'storage:cleanup', \
-               'storage:move', 'storage:update') AND status <> 'running' ORDER BY id";
+               'storage:migrate', 'storage:move', 'storage:update') AND status <> 'running' ORDER BY id";
     let Ok(mut statement) = world.town().db().prepare(sql) else {
         return;
     };
@@ -196,6 +217,7 @@ impl Known {
 fn nothing_acknowledged_is_lost_and_nothing_is_left_behind(world: &World) {
     let kills: u64 = std::env::var("CIVIC_TEST_KILLS").map_or(30, |n| n.parse().unwrap());
     let seed = std::env::var("CIVIC_TEST_SEED").map_or(0x5eed, |n| n.parse().unwrap());
+    let home = world.with_vault();
     world.object(&key("public", 1));
     world.record(1, &key("public", 1));
     let (mut random, mut known) = (Random(seed), Known::default());
@@ -203,12 +225,13 @@ fn nothing_acknowledged_is_lost_and_nothing_is_left_behind(world: &World) {
     known.acknowledged.extend(upload(world, None, kills));
     assert_eq!(known.acknowledged.len(), 8);
     for round in 0..kills {
-        match random.below(6) {
+        match random.below(7) {
             0 => known.acknowledged.extend(upload(world, Some(&mut random), round)),
             1 => cleanup(world, &mut random, round),
             2 => delete(world, &mut random, &mut known),
             3 => refile(world, &mut random, &known),
             4 => update(world, &mut random, &known, round),
+            5 => migrate(world, &mut random, home),
             _ => undo(world, &mut random),
         }
         known.is_kept(world);

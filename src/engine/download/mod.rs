@@ -4,6 +4,7 @@
 //! say, made durable, then renamed: nobody ever sees half a file, and one that is not what it should be is not left.
 //! What has arrived when a download breaks is thrown away, unless it is to be resumed (see [`part`]).
 
+mod behind;
 mod part;
 mod range;
 
@@ -21,6 +22,7 @@ use sha2::{Digest, Sha256};
 use tempfile::{Builder, NamedTempFile};
 use tokio::sync::mpsc;
 
+use self::behind::Behind;
 use self::part::Part;
 use super::Interrupt;
 use crate::failpoint::reach;
@@ -130,7 +132,9 @@ pub async fn to_file(
             .tempfile_in(&directory)
             .map_err(written)?;
         let pieces = open(wanted, None, None).await?.pieces;
-        let filled: NamedTempFile = fill(wanted, temporary, Sofar::default(), (pieces, interrupt))
+        let behind = Some(Behind::new(temporary.as_file()).map_err(written)?);
+        let out = (temporary, behind);
+        let filled: NamedTempFile = fill(wanted, out, Sofar::default(), (pieces, interrupt))
             .await
             .map_err(at)?;
         (filled.into_temp_path(), None)
@@ -164,7 +168,7 @@ pub async fn to_stream(
     interrupt: &Interrupt,
 ) -> Result<(), DownloadError> {
     let pieces = open(wanted, None, None).await?.pieces;
-    match fill(wanted, out, Sofar::default(), (pieces, interrupt)).await {
+    match fill(wanted, (out, None), Sofar::default(), (pieces, interrupt)).await {
         Err(Failed::Write(error)) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         Err(failed) => Err(failed.at(Path::new("standard output"))),
         Ok(_) => Ok(()),
@@ -204,20 +208,26 @@ type Pieces = BoxStream<'static, object_store::Result<bytes::Bytes>>;
 /// Streams pieces into `out`, which is written on a thread that may block, and compares all of it.
 async fn fill<W: Write + Send + 'static>(
     wanted: &Wanted,
-    out: W,
+    (out, behind): (W, Option<Behind>),
     sofar: Sofar,
     (mut pieces, interrupt): (Pieces, &Interrupt),
 ) -> Result<W, Failed> {
     let (sender, mut receiver) = mpsc::channel::<bytes::Bytes>(AHEAD);
     let writer = tokio::task::spawn_blocking(move || {
-        let (mut out, Sofar { mut hash, mut size }) = (out, sofar);
+        let (mut out, mut behind, Sofar { mut hash, mut size }) = (out, behind, sofar);
         while let Some(piece) = receiver.blocking_recv() {
             out.write_all(&piece)?;
             hash.update(&piece);
             size += piece.len() as u64;
+            if let Some(behind) = &mut behind {
+                behind.wrote(piece.len())?;
+            }
             reach("download.after-piece");
         }
         out.flush()?;
+        if let Some(behind) = &mut behind {
+            behind.finish()?;
+        }
         Ok((out, size, super::upload::hex(hash)))
     });
     let mut failed = None;

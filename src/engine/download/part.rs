@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use sha2::Digest;
 use tempfile::TempPath;
 
+use super::behind::Behind;
 use super::{Arriving, DownloadError, Failed, Sofar, Wanted, ask, compare, fill, open};
 use crate::engine::{Interrupt, upload};
 
@@ -79,7 +80,8 @@ impl Part {
             Some(arriving) => {
                 self.note(&arriving).map_err(Failed::Write)?;
                 let file = self.file.try_clone().map_err(Failed::Write)?;
-                fill(wanted, file, sofar, (arriving.pieces, interrupt))
+                let behind = Some(Behind::new(&file).map_err(Failed::Write)?);
+                fill(wanted, (file, behind), sofar, (arriving.pieces, interrupt))
                     .await
                     .map(drop)
             }

@@ -29,6 +29,20 @@ impl World {
         }
     }
 
+    /// With a second provider, `vault`, on disk; gives the name of the first.
+    pub fn with_vault(&self) -> &'static str {
+        let vault = self.town.env().root().join("vault");
+        fs::create_dir_all(&vault).unwrap();
+        let entry = format!(
+            "providers:\n  vault: {{ type: local, path: {} }}\n",
+            vault.display()
+        );
+        self.town
+            .env()
+            .edit_config(|yaml| yaml.replacen("providers:\n", &entry, 1));
+        self.bucket.as_ref().map_or("local", |bucket| bucket.kind())
+    }
+
     pub const fn town(&self) -> &Deployment {
         &self.town
     }
@@ -63,8 +77,10 @@ impl World {
     /// The bytes that a record's `provider_path` names; `None` where nothing is there.
     pub fn bytes(&self, provider_path: &str) -> Option<Vec<u8>> {
         match &self.bucket {
-            Some(bucket) => bucket.get(provider_path.strip_prefix(&bucket.root())?.strip_prefix('/')?),
-            None => fs::read(provider_path).ok(),
+            Some(bucket) if !provider_path.starts_with('/') => {
+                bucket.get(provider_path.strip_prefix(&bucket.root())?.strip_prefix('/')?)
+            }
+            _ => fs::read(provider_path).ok(),
         }
     }
 
