@@ -200,7 +200,7 @@ impl Known {
             };
             let told: Value = serde_json::from_slice(&told).unwrap();
             let told = [&told["folder"], &told["description"]].map(|told| told.as_str().unwrap_or_default());
-            assert_eq!(told, [row.1, row.2], "{id}");
+            assert_eq!(told, [row.1, row.2], "{id}:\n{}", history(world, id));
         }
     }
 
@@ -211,6 +211,18 @@ impl Known {
             assert_eq!((bytes.len() as u64, recorded), (*size, *size), "{id}");
         }
     }
+}
+
+/// What the journal knows of a file: a failure that no seed brings back is to tell how it came about.
+fn history(world: &World, id: &str) -> String {
+    let sql = "SELECT operation || ' ' || status || ': ' || action || ' ' || state || ' ' || provider || ' ' \
+               || coalesce(to_provider, '') || ' ' || coalesce(row_before, '') || ' -> ' || coalesce(row_after, '') \
+               FROM civic_storage_steps JOIN civic_storage_runs ON id = run_id WHERE file_id = ?1 \
+               ORDER BY started_at, number";
+    let db = world.town().db();
+    let mut statement = db.prepare(sql).unwrap();
+    let lines = statement.query_map([id], |row| row.get::<_, String>(0)).unwrap();
+    lines.map(Result::unwrap).collect::<Vec<_>>().join("\n")
 }
 
 /// As many kills as `CIVIC_TEST_KILLS` says, else a few; then one run that is left alone.

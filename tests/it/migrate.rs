@@ -586,6 +586,51 @@ fn what_the_other_provider_has_lost_comes_back_out_of_the_trash() {
     assert_eq!(unsettled(&two.town), 0);
 }
 
+fn an_update_is_undone_where_the_file_is(two: &Two) {
+    let update = ["storage:update", &uuid(1), "--description", "new", "--json"];
+    let updated = two.town.civic(&update);
+    assert_eq!(updated.code, 0, "{updated:?}");
+    assert_eq!(two.migrate().code, 0);
+    let sidecar = || {
+        let found = two.ends[1].get(&format!("{}.meta.json", key("permits", 1)));
+        serde_json::from_slice::<Value>(&found.expect("a sidecar")).unwrap()
+    };
+    assert_eq!(sidecar()["description"], "new");
+    let undone = two.undo(&run_id(&updated));
+    assert_eq!(undone.code, 0, "{undone:?}");
+    assert_eq!(
+        sidecar()["description"],
+        Value::Null,
+        "the sidecar tells what the row says"
+    );
+}
+
+#[test]
+fn an_update_that_is_undone_after_a_migration_reaches_the_sidecar_where_the_file_is_now() {
+    an_update_is_undone_where_the_file_is(&Two::disks(1));
+    let two = Two::disks(1);
+    let updated = two
+        .town
+        .civic(&["storage:update", &uuid(1), "--description", "new", "--json"]);
+    assert_eq!(two.migrate().code, 0);
+    killed(
+        &two.town,
+        "undo.after-intend",
+        &["storage:undo", "--yes", &run_id(&updated)],
+    );
+    assert_eq!(two.migrate().code, 0, "recovers");
+    let told = two.ends[1]
+        .get(&format!("{}.meta.json", key("permits", 1)))
+        .unwrap();
+    let told: Value = serde_json::from_slice(&told).unwrap();
+    assert_eq!(
+        told["description"],
+        Value::Null,
+        "killed, and ended by the next run"
+    );
+    assert_eq!(unsettled(&two.town), 0);
+}
+
 #[test]
 fn a_recovery_waits_for_both_providers() {
     let two = Two::disks(3);

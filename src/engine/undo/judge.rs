@@ -95,12 +95,15 @@ pub(super) async fn judge(
             rows = (Some(now), Some(back));
         }
     }
-    let ends = match step.action {
-        Action::Record if rows.0.is_none() => None,
-        _ => match ends(sites, step, &name) {
-            Ok(ends) => Some(ends),
-            Err(error) => return Ok(Err(error)),
-        },
+    let ends = match (step.action, &rows.0) {
+        (Action::Record, None) => Ok(None),
+        // Its file may have been migrated since.
+        (Action::Record, Some(now)) => sites.of_record(now).map(|(provider, _)| Some((provider, None))),
+        _ => ends(sites, step, &name).map(Some),
+    };
+    let ends = match ends {
+        Ok(ends) => ends,
+        Err(error) => return Ok(Err(error)),
     };
     let mut reversal = reversal(step, rows, ends);
     if let (Action::Migrate, Some(id)) = (step.action, &step.file_id) {
@@ -201,10 +204,13 @@ fn reversal(
         Action::Record => (change, None),
         _ => (None, change),
     };
+    let recorded = || step.to_provider.as_ref().unwrap_or(&step.provider).clone();
     Reversal {
         step: NewStep {
             action,
-            provider: step.to_provider.as_ref().unwrap_or(&step.provider).clone(),
+            provider: provider
+                .as_ref()
+                .map_or_else(recorded, |provider| provider.name.clone()),
             key: step.to_key.clone().filter(|_| action != Action::Record),
             to_key: step.key.clone().filter(|_| action != Action::Record),
             to_provider: step.to_provider.is_some().then(|| step.provider.clone()),
