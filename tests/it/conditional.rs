@@ -1,10 +1,13 @@
 //! Deletions on condition: what is written to a key in the very moment between the last look at it and its deletion stays,
 //! on every service that holds to conditions.
 
+use serde_json::json;
+
 use crate::change::unsettled;
 use crate::cleanup_apply::Stopped;
 use crate::common::deployment::{key, uuid};
 use crate::common::{Remote, TestEnv, World};
+use crate::delete::killed;
 
 const AT: &str = "delete.before-request";
 
@@ -101,5 +104,27 @@ mod needs_server {
         );
         let left = names.names();
         assert!(left.iter().all(|name| !name.contains("/probe-")), "{left:?}");
+    }
+
+    #[test]
+    fn what_a_killed_trial_left_is_removed_by_one_an_hour_later_and_not_while_it_may_go_on() {
+        let Some(bucket) = TestEnv::gcs() else { return };
+        let asked = bucket.clone();
+        let trials = || {
+            let names = asked.names();
+            names.iter().filter(|name| name.contains("/probe-")).count()
+        };
+        let (world, _) = world(bucket);
+        let delete = ["storage:delete", "--yes", &uuid(1)];
+        killed(world.town(), "conditional.after-put", &delete);
+        assert_eq!(trials(), 1);
+        // The kill's own work is taken up, and tries again.
+        assert_eq!(world.town().civic(&["storage:delete", "--yes", &uuid(2)]).code, 0);
+        assert_eq!(trials(), 1, "somebody may be at it");
+        asked.settings(&json!({ "clockAhead": 7200 }));
+        world.object(&key("permits", 3));
+        world.record(3, &key("permits", 3));
+        let run = world.town().civic(&["storage:delete", "--yes", &uuid(3)]);
+        assert_eq!((run.code, trials()), (0, 0), "{run:?}");
     }
 }
