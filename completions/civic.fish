@@ -1,6 +1,6 @@
 # fish completion for civic
-set -g __civic_valued --system-data --config --database --output --log-format --progress --color --folder --by --folder --search --type --provider --sort --page --limit --folder --from-list --concurrency --description --uploaded-by --from-list --out --range --concurrency --provider --folder --kind --min-age --max-delete --plan --plan-max-age --repair --override --explain --folder --provider --sample --concurrency --provider --folder --concurrency --min-age --override --limit --description --override --from --to --folder --concurrency --override --folder --from-list --concurrency --override --folder --file --from-list --concurrency --override --older-than --override --override --update --provider-type --path --bucket --account-name --container-name --region --endpoint --prefix --override --path --access --allowed-types --max-size --description --quota --path --access --allowed-types --max-size --description --quota --out
-set -g __civic_commands storage:usage storage:list storage:info storage:upload storage:download storage:cleanup storage:verify storage:reconstruct storage:runs storage:update storage:migrate storage:move storage:delete storage:trash storage:undo storage:config storage:init storage:folder:add storage:folder:update storage:folder:remove completions man
+set -g __civic_valued --system-data --config --database --output --log-format --progress --color --folder --by --folder --search --type --provider --sort --page --limit --folder --from-list --concurrency --description --uploaded-by --from-list --out --range --concurrency --watch --provider --folder --kind --min-age --max-delete --plan --plan-max-age --repair --override --explain --folder --provider --sample --concurrency --provider --folder --concurrency --min-age --override --limit --description --override --from --to --folder --concurrency --override --folder --from-list --concurrency --override --folder --file --from-list --concurrency --override --older-than --override --override --update --provider-type --path --bucket --account-name --container-name --region --endpoint --prefix --override --path --access --allowed-types --max-size --description --quota --path --access --allowed-types --max-size --description --quota --out
+set -g __civic_commands storage:usage storage:list storage:info storage:upload storage:download storage:health storage:cleanup storage:verify storage:reconstruct storage:runs storage:update storage:migrate storage:move storage:delete storage:trash storage:undo storage:config storage:init storage:folder:add storage:folder:update storage:folder:remove completions man
 
 # The command typed so far, joined by ':'; a first line says whether it is whole.
 function __civic_command
@@ -31,6 +31,7 @@ complete -c civic -n 'test (__civic_command) = stem:' -a 'storage:list' -d 'List
 complete -c civic -n 'test (__civic_command) = stem:' -a 'storage:info' -d 'Shows one file: its record, its object, its provider'
 complete -c civic -n 'test (__civic_command) = stem:' -a 'storage:upload' -d 'Stores files in a folder: one, many, or what is below directories'
 complete -c civic -n 'test (__civic_command) = stem:' -a 'storage:download' -d 'Fetches files by id or by folder and name'
+complete -c civic -n 'test (__civic_command) = stem:' -a 'storage:health' -d 'Checks whether the providers answer: puts, reads and deletes a small object in each'
 complete -c civic -n 'test (__civic_command) = stem:' -a 'storage:cleanup' -d 'Finds objects without a record, records without an object, and sizes that differ. Changes nothing without --apply'
 complete -c civic -n 'test (__civic_command) = stem:' -a 'storage:verify' -d 'Compares records with their objects: whether each is there, its size, and with --checksum its content'
 complete -c civic -n 'test (__civic_command) = stem:' -a 'storage:reconstruct' -d 'Makes records that were lost again, from sidecars, object metadata and keys'
@@ -54,6 +55,7 @@ complete -c civic -n 'test (__civic_command) = stem:storage' -a 'list' -d 'Lists
 complete -c civic -n 'test (__civic_command) = stem:storage' -a 'info' -d 'Shows one file: its record, its object, its provider'
 complete -c civic -n 'test (__civic_command) = stem:storage' -a 'upload' -d 'Stores files in a folder: one, many, or what is below directories'
 complete -c civic -n 'test (__civic_command) = stem:storage' -a 'download' -d 'Fetches files by id or by folder and name'
+complete -c civic -n 'test (__civic_command) = stem:storage' -a 'health' -d 'Checks whether the providers answer: puts, reads and deletes a small object in each'
 complete -c civic -n 'test (__civic_command) = stem:storage' -a 'cleanup' -d 'Finds objects without a record, records without an object, and sizes that differ. Changes nothing without --apply'
 complete -c civic -n 'test (__civic_command) = stem:storage' -a 'verify' -d 'Compares records with their objects: whether each is there, its size, and with --checksum its content'
 complete -c civic -n 'test (__civic_command) = stem:storage' -a 'reconstruct' -d 'Makes records that were lost again, from sidecars, object metadata and keys'
@@ -110,6 +112,8 @@ complete -c civic -n 'test (__civic_command) = whole:storage:download' -l force 
 complete -c civic -n 'test (__civic_command) = whole:storage:download' -l range -x -d 'Only these bytes of one file: FIRST-LAST counted from 0, FIRST- to the end, -COUNT for the last'
 complete -c civic -n 'test (__civic_command) = whole:storage:download' -l resume -d 'Keep what has arrived where a download breaks, and go on from what an earlier one kept'
 complete -c civic -n 'test (__civic_command) = whole:storage:download' -l concurrency -x -d 'How many files are fetched at once [default: global.max_concurrent_downloads]'
+complete -c civic -n 'test (__civic_command) = whole:storage:health' -l refresh -d 'Check now, whatever was found a while ago'
+complete -c civic -n 'test (__civic_command) = whole:storage:health' -l watch -x -d 'Check again and again until interrupted, every so many seconds'
 complete -c civic -n 'test (__civic_command) = whole:storage:cleanup' -l dry-run -d 'Only look and report; the default'
 complete -c civic -n 'test (__civic_command) = whole:storage:cleanup' -l apply -d 'Move orphaned objects to the trash and take orphaned records out, after a question; storage:undo brings both back'
 complete -c civic -n 'test (__civic_command) = whole:storage:cleanup' -l provider -x -d 'Look at this provider only; may be given several times'

@@ -140,6 +140,8 @@ pub enum Command {
     Upload(commands::upload::UploadArgs),
     #[command(name = "storage:download")]
     Download(commands::download::DownloadArgs),
+    #[command(name = "storage:health")]
+    Health(commands::health::HealthArgs),
     #[command(name = "storage:cleanup")]
     Cleanup(CleanupArgs),
     #[command(name = "storage:verify")]
@@ -182,6 +184,7 @@ impl Command {
             Self::Info(args) => context.block_on(commands::info::run(context, args)),
             Self::Upload(args) => commands::upload::run(context, &args),
             Self::Download(args) => commands::download::run(context, &args),
+            Self::Health(args) => commands::health::run(context, &args),
             Self::Cleanup(args) => commands::cleanup::run(context, &args),
             Self::Verify(args) => commands::verify::run(context, &args),
             Self::Reconstruct(args) => commands::reconstruct::run(context, &args),

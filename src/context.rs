@@ -1,16 +1,19 @@
 //! The composition root: what one run of a command stands on, each part made when it is first asked for.
 
-use std::cell::OnceCell;
+use std::cell::{Cell, OnceCell, RefCell};
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::io::IsTerminal;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use indicatif::MultiProgress;
 use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{Signal, SignalKind};
 
+use crate::circuits::Circuits;
 use crate::cli::{GlobalArgs, ProgressFormat};
 use crate::config::{self, Config, DatabaseUrl, LoadRequest, Loaded, ProviderConfig};
+use crate::engine::health::Doctor;
 use crate::engine::journal::Journal;
 use crate::engine::marker::Claim;
 use crate::engine::{Clock, Interrupt, SystemClock};
@@ -19,7 +22,8 @@ use crate::metadata::journal::{JournalReader, JournalStore, Owner};
 use crate::metadata::sqlite::{self, SqliteJournal, SqliteStore};
 use crate::metadata::{MetadataStore, ProviderRoots};
 use crate::output::{LogSettings, Printer, ProgressMode, Reporter};
-use crate::providers::{self, Provider};
+use crate::providers::{self, Provider, Reload, Terms};
+use crate::resilience::CircuitStore;
 
 /// Everything a command may need.
 #[derive(Debug)]
@@ -29,7 +33,11 @@ pub struct Context {
     bars: MultiProgress,
     loaded: OnceCell<Loaded>,
     metadata: OnceCell<SqliteStore>,
-    journal: OnceCell<SqliteJournal>,
+    journal: Arc<OnceLock<SqliteJournal>>,
+    /// By name: clients and circuits are shared by all who ask.
+    providers: RefCell<BTreeMap<String, Provider>>,
+    /// Requests to a provider at once, where a flag asks for more than storage.yml.
+    connections: Cell<Option<usize>>,
 }
 
 impl Context {
@@ -50,7 +58,9 @@ impl Context {
             bars,
             loaded: OnceCell::new(),
             metadata: OnceCell::new(),
-            journal: OnceCell::new(),
+            journal: Arc::default(),
+            providers: RefCell::default(),
+            connections: Cell::default(),
         }
     }
 
@@ -212,6 +222,24 @@ impl Context {
         Ok(self.metadata.get_or_init(|| store).clone())
     }
 
+    /// Lets so many requests be under way to each provider at once, if storage.yml allows for fewer. To be said before any
+    /// provider is asked for.
+    pub fn connections(&self, at_once: Option<u16>) {
+        self.connections.set(at_once.map(usize::from));
+    }
+
+    /// Who checks providers; notes the checks where there is a journal to do so.
+    ///
+    /// # Errors
+    /// Everything that is wrong with the configuration.
+    pub fn doctor(&self, notes: Option<Arc<dyn JournalStore>>) -> Result<Doctor, Failure> {
+        Ok(Doctor {
+            notes,
+            clock: Arc::new(self.clock()),
+            interval: self.config()?.global.health_check_interval,
+        })
+    }
+
     /// The provider of that name, its clients built and nothing sent.
     ///
     /// # Errors
@@ -223,7 +251,39 @@ impl Context {
             let message = format!("provider {name} is disabled in storage.yml");
             return Err(Failure::usage(message).detail("provider", name));
         }
-        Ok(providers::build(provider, &config.global)?)
+        self.built(config, provider)
+    }
+
+    fn built(&self, config: &Config, provider: &ProviderConfig) -> Result<Provider, Failure> {
+        if let Some(built) = self.providers.borrow().get(&provider.name) {
+            return Ok(built.clone());
+        }
+        let terms = Terms {
+            circuits: self.circuits(),
+            has_target: config.failover_after(&provider.name).next().is_some(),
+            connections: self.connections.get(),
+            reload: self.reload(&provider.name),
+        };
+        let built = providers::build_on(provider, &config.global, terms)?;
+        let mut providers = self.providers.borrow_mut();
+        Ok(providers.entry(provider.name.clone()).or_insert(built).clone())
+    }
+
+    /// Where there is no database, each process has circuits of its own.
+    fn circuits(&self) -> Option<Arc<dyn CircuitStore>> {
+        Some(Arc::new(Circuits {
+            store: self.sqlite().ok()?,
+            journal: Arc::clone(&self.journal),
+        }))
+    }
+
+    /// Reads files and environment again, for credentials that were changed meanwhile.
+    fn reload(&self, name: &str) -> Option<Reload> {
+        let (request, name) = (self.load_request().ok()?, name.to_owned());
+        Some(Arc::new(move || {
+            let loaded = config::load(&request).ok()?;
+            Some(loaded.config.provider(&name)?.kind.clone())
+        }))
     }
 
     /// All enabled providers, in the order of the file.
@@ -233,9 +293,7 @@ impl Context {
     pub fn providers(&self) -> Result<Vec<Provider>, Failure> {
         let config = self.config()?;
         let enabled = config.providers.iter().filter(|provider| provider.enabled);
-        Ok(enabled
-            .map(|provider| providers::build(provider, &config.global))
-            .collect::<Result<_, _>>()?)
+        enabled.map(|provider| self.built(config, provider)).collect()
     }
 
     /// What storage.yml says of the provider, enabled or not.

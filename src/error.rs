@@ -4,6 +4,8 @@
 //! Rules: a message is one sentence that names the file, key or flag; a hint says what to do; neither ever holds
 //! a secret.
 
+mod catalogue;
+
 use serde::Serialize;
 use serde_json::Value;
 
@@ -15,6 +17,8 @@ use crate::engine::reconstruct::ReconstructError;
 use crate::engine::upload::UploadError;
 use crate::metadata::MetadataError;
 use crate::providers::ProviderError;
+
+pub use catalogue::{CATALOGUE, Code, Entry};
 
 /// Exit codes, the same for every command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -36,31 +40,6 @@ pub enum Exit {
     /// Refused by a safety rule.
     Refused = 8,
     Interrupted = 130,
-}
-
-/// The error codes of the JSON envelope.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-pub enum Code {
-    #[serde(rename = "STORAGE_ERROR")]
-    Error,
-    #[serde(rename = "STORAGE_PROVIDER_UNAVAILABLE")]
-    ProviderUnavailable,
-    #[serde(rename = "STORAGE_VALIDATION_ERROR")]
-    Validation,
-    #[serde(rename = "STORAGE_FILE_NOT_FOUND")]
-    FileNotFound,
-    #[serde(rename = "STORAGE_ORPHANED_FILE")]
-    OrphanedFile,
-    #[serde(rename = "STORAGE_INTEGRITY_ERROR")]
-    Integrity,
-    #[serde(rename = "STORAGE_CONFIGURATION_ERROR")]
-    Configuration,
-    #[serde(rename = "STORAGE_BATCH_OPERATION_ERROR")]
-    BatchOperation,
-    #[serde(rename = "STORAGE_LOCKED")]
-    Locked,
-    #[serde(rename = "STORAGE_REFUSED")]
-    Refused,
 }
 
 /// Why a command did not do all it was asked.
@@ -307,6 +286,27 @@ fn provider(error: ProviderError, message: String) -> Failure {
             .retryable()
             .detail("provider", provider)
             .detail("operation", operation),
+        ProviderError::TimedOut {
+            provider,
+            operation,
+            limit,
+            key,
+        } => Failure::new(Exit::Unavailable, Code::Timeout, message)
+            .retryable()
+            .detail("provider", provider)
+            .detail("operation", operation)
+            .detail("limitMs", u64::try_from(limit.as_millis()).unwrap_or(u64::MAX))
+            .hint(format!("try later, or raise {key} in storage.yml")),
+        ProviderError::CircuitOpen {
+            provider,
+            operation,
+            retry_in,
+        } => Failure::new(Exit::Unavailable, Code::CircuitOpen, message)
+            .retryable()
+            .detail("provider", provider)
+            .detail("operation", operation)
+            .detail("retryInSeconds", retry_in.as_secs())
+            .hint(Code::CircuitOpen.remedy()),
         ProviderError::Denied {
             provider, operation, ..
         } => unavailable

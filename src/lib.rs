@@ -14,6 +14,8 @@
 //!   configuration file. Time comes from a [`Clock`].
 //! - [`providers`] knows where the bytes are: listing, HEAD, and the mapping between an object's key and a record's
 //!   `provider_path`. It knows no database.
+//! - [`resilience`] stands between this program and a provider that is slow, flaky or down: retries, time limits, a
+//!   circuit breaker. [`providers`] puts it around each provider, and nobody else does.
 //! - [`metadata`] knows the rows of `storage_files`. It knows no provider; their roots come in as text.
 //! - [`config`] reads `storage.yml`, `.civicrc` and the environment, once, into plain values.
 //! - [`spill`] keeps out of core what grows with the number of files.
@@ -30,6 +32,7 @@
 //! [`View`]: output::View
 //! [`Clock`]: engine::Clock
 
+mod circuits;
 pub mod cli;
 pub mod commands;
 pub mod config;
@@ -40,6 +43,7 @@ pub mod failpoint;
 pub mod metadata;
 pub mod output;
 pub mod providers;
+pub mod resilience;
 pub mod spill;
 
 pub use context::Context;

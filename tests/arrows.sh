@@ -42,6 +42,9 @@ check() {
         "$(room 'cli|commands|output|api|config')" src/engine src/engine.rs
     never "providers know neither metadata nor engine nor what is above" \
         "$(room 'metadata|engine|cli|commands|output|api')" src/providers src/providers.rs
+    never "resilience knows none of what it guards, nor what is above" \
+        "$(room 'providers|metadata|engine|cli|commands|output|api')" src/resilience src/resilience.rs
+    never_but "only providers put resilience around a store" '\b(Resilient|Resuming|Shield)::' 'providers/|resilience/'
     never "metadata knows neither providers nor engine, configuration or what is above" \
         "$(room 'providers|engine|config|cli|commands|output|api')" src/metadata src/metadata.rs
     never "config knows none of the rooms it configures" \
@@ -78,6 +81,9 @@ self_test() {
         rules=$((rules + 1))
     done <<END
 src/engine/a.rs|use clap::Parser;|no terminal
+src/resilience/a.rs|use crate::providers::Key;|none of what it guards
+src/engine/a.rs|let store = Resuming::new(store);|only providers put
+src/providers/a.rs|let store = Resuming::new(store);|passes
 src/engine/a.rs|let c = rusqlite::Connection::open(p);|no terminal
 src/engine/deep/a.rs|use crate::config::Config;|plain requests
 src/engine/a.rs|use crate::{metadata::X, output};|plain requests

@@ -7,6 +7,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::engine::cleanup::{ErrorSummary, ItemError};
+use crate::engine::upload::Switch;
 use crate::error::{Code, Exit, Failure};
 use crate::metadata::journal::RunStatus;
 use crate::output::{Align, Human, Outcome, Printer, Table, View, format_count, format_size};
@@ -39,6 +40,7 @@ pub struct Batch {
     bytes: u64,
     errors: ErrorSummary,
     first_error: Option<ItemError>,
+    switches: Vec<Switch>,
 }
 
 impl Batch {
@@ -55,7 +57,13 @@ impl Batch {
             bytes: 0,
             errors: ErrorSummary::default(),
             first_error: None,
+            switches: Vec::new(),
         }
+    }
+
+    /// Writes went to other providers than they should have.
+    pub fn switched(&mut self, switches: Vec<Switch>) {
+        self.switches = switches;
     }
 
     /// Under which run it was written down.
@@ -122,12 +130,20 @@ impl Batch {
 
     /// Counts, for history.
     pub fn counts(&self) -> Value {
-        json!({
+        self.with_switches(json!({
             "successfulCount": self.successful.len(),
             "skippedCount": self.skipped.len(),
             "failedCount": self.failed.len(),
             "bytes": self.bytes,
-        })
+        }))
+    }
+
+    /// Nobody reads of failover where there was none.
+    fn with_switches(&self, mut summary: Value) -> Value {
+        if !self.switches.is_empty() {
+            summary["failover"] = json!(self.switches);
+        }
+        summary
     }
 
     /// Whether anything went through.
@@ -161,20 +177,17 @@ impl Batch {
         }
     }
 
-    /// Some through: 3. None: 5 where every reason was a provider, else 1. A lone file speaks for itself.
+    /// Some through: 3. None: 5 or 6 where that was every reason, else 1. A lone file speaks for itself.
     fn failure(&self) -> Option<Failure> {
         let first = self.first_error.as_ref()?;
-        let unavailable = code_name(Code::ProviderUnavailable);
         let exit = if self.has_success() || !self.planned.is_empty() {
             Exit::Partial
-        } else if self.errors.by_type.keys().all(|code| *code == unavailable) {
-            Exit::Unavailable
         } else {
-            Exit::Failed
+            Exit::of_failed(self.errors.by_type.keys())
         };
         if self.total() == 1 {
             let message = format!("{}: {}", first.file, first.error);
-            let failure = Failure::new(exit, code_of(&first.error_code), message);
+            let failure = Failure::new(exit, Code::named(&first.error_code), message);
             return Some(failure.detail("path", first.file.as_str()));
         }
         let message = format!(
@@ -257,28 +270,6 @@ fn capital(word: &str) -> String {
     })
 }
 
-fn code_name(code: Code) -> String {
-    match serde_json::to_value(code) {
-        Ok(Value::String(name)) => name,
-        _ => String::new(),
-    }
-}
-
-/// The code of a lone item's error.
-fn code_of(name: &str) -> Code {
-    let codes = [
-        Code::ProviderUnavailable,
-        Code::Validation,
-        Code::FileNotFound,
-        Code::Integrity,
-        Code::Configuration,
-    ];
-    codes
-        .into_iter()
-        .find(|code| code_name(*code) == name)
-        .unwrap_or(Code::Error)
-}
-
 /// An item as it stands in its list: the record itself where there is one.
 fn listed(item: &[u8]) -> serde_json::Result<Value> {
     let mut item: Value = serde_json::from_slice(item)?;
@@ -356,7 +347,7 @@ impl View for Batch {
     }
 
     fn summary(&self) -> Value {
-        json!({
+        self.with_switches(json!({
             "runId": self.run_id,
             "dryRun": self.dry_run,
             "total": self.total(),
@@ -366,7 +357,7 @@ impl View for Batch {
             "plannedCount": self.planned.len(),
             "bytes": self.bytes,
             "errorSummary": self.errors,
-        })
+        }))
     }
 
     fn columns(&self) -> &'static [&'static str] {

@@ -107,7 +107,7 @@ fn answer(words: Words, (run_id, dry_run): (Option<&str>, bool), changes: Change
     }
 }
 
-/// Some through: 3. None: 5 where every reason was a provider, else 1. A lone item speaks for itself.
+/// Some through: 3. None: 5 or 6 where that was every reason, else 1. A lone item speaks for itself.
 fn failure(words: Words, changes: &Changes) -> Option<Failure> {
     if changes.interrupted {
         let hint = format!(
@@ -123,26 +123,14 @@ fn failure(words: Words, changes: &Changes) -> Option<Failure> {
         return Some(Failure::new(exit, Code::Error, message));
     }
     let first = changes.first_failed()?;
-    let codes = changes.errors.by_type.keys();
     let exit = if some {
         Exit::Partial
-    } else if codes
-        .into_iter()
-        .all(|code| code == "STORAGE_PROVIDER_UNAVAILABLE")
-    {
-        Exit::Unavailable
     } else {
-        Exit::Failed
+        Exit::of_failed(changes.errors.by_type.keys())
     };
     let total = changes.failed().len() + changes.successful().len();
     if total == 1 {
-        let code = match first.error_code.as_str() {
-            "STORAGE_PROVIDER_UNAVAILABLE" => Code::ProviderUnavailable,
-            "STORAGE_VALIDATION_ERROR" => Code::Validation,
-            "STORAGE_FILE_NOT_FOUND" => Code::FileNotFound,
-            "STORAGE_CONFIGURATION_ERROR" => Code::Configuration,
-            _ => Code::Error,
-        };
+        let code = Code::named(&first.error_code);
         let message = format!("{}: {}", first.file, first.error);
         return Some(Failure::new(exit, code, message).detail("path", first.file.as_str()));
     }

@@ -56,6 +56,7 @@ const WORDS: Words = Words {
 /// # Errors
 /// Where nothing was named, nobody agreed, or the database fails.
 pub fn run(context: &Context, args: &DeleteArgs) -> Result<Outcome, Failure> {
+    context.connections(args.concurrency);
     let question = if args.purge {
         "Delete these for good? Nothing will bring them back."
     } else {

@@ -61,6 +61,7 @@ pub struct DownloadArgs {
 /// # Errors
 /// A name that several files have, before anything is fetched; what stands in the way of every file.
 pub fn run(context: &Context, args: &DownloadArgs) -> Result<Outcome, Failure> {
+    context.connections(args.concurrency);
     let to_stdout = args.out.as_deref() == Some(Path::new("-"));
     let names = named::read(&args.files, args.from_list.as_deref())?;
     if to_stdout && names.len() > 1 {

@@ -68,6 +68,7 @@ const QUESTION: &str = "Migrate these?";
 /// Where a provider or folder is unknown, a provider does not answer, is held by another run or is another
 /// installation's, nobody agreed, or the database fails.
 pub fn run(context: &Context, args: &MigrateArgs) -> Result<Outcome, Failure> {
+    context.connections(args.concurrency);
     match (&args.from, &args.to) {
         (Some(from), Some(to)) => {
             if from == to {
@@ -153,7 +154,7 @@ async fn request(
 ) -> Result<MigrateRequest, Failure> {
     let usable = |name| {
         let found = sites.named(name, name);
-        found.map_err(|error| Failure::new(Exit::Unavailable, Code::ProviderUnavailable, error.error))
+        found.map_err(|error| Failure::new(Exit::Unavailable, Code::named(&error.error_code), error.error))
     };
     let (from, to) = (usable(from)?, usable(to)?);
     for provider in [&from, &to] {

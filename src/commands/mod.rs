@@ -17,6 +17,7 @@ pub mod config;
 pub mod delete;
 pub mod download;
 pub mod folder;
+pub mod health;
 pub mod info;
 pub mod init;
 pub mod list;

@@ -55,6 +55,7 @@ const WORDS: Words = Words {
 /// # Errors
 /// Where there is no such folder, nothing was named, or the database fails.
 pub fn run(context: &Context, args: &MoveArgs) -> Result<Outcome, Failure> {
+    context.connections(args.concurrency);
     let folder = folder_rules(context, &args.folder)?;
     let names = named::read(&args.files, args.from_list.as_deref())?;
     // Asked for before anything is read, and only where something may be written.

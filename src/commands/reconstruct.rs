@@ -54,6 +54,7 @@ const WORDS: Words = Words {
 /// # Errors
 /// A provider that is another installation's or is not listed to its end, a database that fails.
 pub fn run(context: &Context, args: &ReconstructArgs) -> Result<Outcome, Failure> {
+    context.connections(args.concurrency);
     if args.create {
         context.make_database()?;
     }

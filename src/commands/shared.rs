@@ -55,7 +55,7 @@ pub fn folder_rules(context: &Context, name: &str) -> Result<FolderRules, Failur
 pub fn way(context: &Context, interrupt: &Interrupt) -> Result<Way, Failure> {
     let global = &context.config()?.global;
     let (threshold, part) = (global.stream_threshold, global.chunk_size);
-    Ok(Way::new(threshold, part, global.upload_timeout, interrupt))
+    Ok(Way::new(threshold, part, interrupt))
 }
 
 /// A time for a table: `2026-11-23 18:36`, in UTC; what could not be read as it was written.

@@ -12,9 +12,11 @@ use super::batch::{Batch, Words};
 use super::shared::folder_rules;
 use crate::Context;
 use crate::engine::journal::{Journal, recover};
-use crate::engine::upload::{self, Desk, Outcome as Item, Outcomes, Sources, Surroundings, UploadRequest};
+use crate::engine::upload::{
+    self, Desk, Outcome as Item, Outcomes, Sources, Surroundings, Targets, UploadRequest,
+};
 use crate::error::{Code, Exit, Failure};
-use crate::metadata::journal::RunStatus;
+use crate::metadata::journal::{JournalStore, RunStatus};
 use crate::output::Outcome;
 
 const WORDS: Words = Words {
@@ -67,13 +69,14 @@ pub struct UploadArgs {
 /// # Errors
 /// What stands in the way of every file; of one file it is part of the answer.
 pub fn run(context: &Context, args: &UploadArgs) -> Result<Outcome, Failure> {
-    let request = request(context, args)?;
+    context.connections(args.concurrency);
     let sources = sources(args)?;
     if sources.is_empty() {
         return Err(Failure::usage("no file was named"));
     }
     let progress = context.progress();
     if args.dry_run {
+        let request = request(context, args, None)?;
         let (metadata, clock) = (context.metadata()?, context.clock());
         return context.block_on_changes(|interrupt| async move {
             let mut batch = Batch::new(WORDS, context.printer(), true);
@@ -88,6 +91,7 @@ pub fn run(context: &Context, args: &UploadArgs) -> Result<Outcome, Failure> {
         });
     }
     let journal = context.run_journal()?;
+    let request = request(context, args, Some(Arc::clone(&journal.store)))?;
     context.block_on_changes(|interrupt| async move {
         let around = Surroundings {
             metadata: journal.store.as_ref(),
@@ -127,6 +131,7 @@ async fn stored(
         Ok(()) => batch.status(),
     };
     // The files are stored whatever becomes of their run's last line.
+    batch.switched(request.targets.switches());
     if let Err(error) = run.finish(status, batch.counts()).await {
         tracing::warn!("the run could not be ended: {error}");
     }
@@ -145,14 +150,23 @@ fn asked(args: &UploadArgs, sources: &Sources) -> Value {
     })
 }
 
-fn request(context: &Context, args: &UploadArgs) -> Result<UploadRequest, Failure> {
+/// `notes` is where health checks are noted; a dry run makes none.
+fn request(
+    context: &Context,
+    args: &UploadArgs,
+    notes: Option<Arc<dyn JournalStore>>,
+) -> Result<UploadRequest, Failure> {
     let config = context.config()?;
     let concurrency = args
         .concurrency
         .map_or(config.global.max_concurrent_uploads, usize::from);
     let providers = context.providers()?.into_iter().map(Arc::new).collect();
+    let built = |name| Ok(Arc::new(context.provider(name)?));
+    let others = config.failover_after(&config.active_provider).map(built);
+    let others = others.collect::<Result<_, Failure>>()?;
+    let active = built(&config.active_provider)?;
     Ok(UploadRequest {
-        provider: Arc::new(context.provider(&config.active_provider)?),
+        targets: Arc::new(Targets::new(active, others, context.doctor(notes)?)),
         providers,
         folder: folder_rules(context, &args.folder)?,
         description: args.description.clone(),
@@ -162,7 +176,6 @@ fn request(context: &Context, args: &UploadArgs) -> Result<UploadRequest, Failur
         concurrency,
         stream_threshold: config.global.stream_threshold,
         part_size: config.global.chunk_size,
-        timeout: config.global.upload_timeout,
     })
 }
 

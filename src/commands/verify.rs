@@ -52,6 +52,7 @@ pub struct VerifyArgs {
 /// # Errors
 /// An unknown folder or provider, a provider that does not answer, a database that cannot be read.
 pub fn run(context: &Context, args: &VerifyArgs) -> Result<Outcome, Failure> {
+    context.connections(args.concurrency);
     let sample = args.sample.as_deref().map(share).transpose()?;
     if let Some(provider) = &args.provider {
         context.provider(provider)?;
@@ -90,7 +91,7 @@ pub fn run(context: &Context, args: &VerifyArgs) -> Result<Outcome, Failure> {
         };
         known_folder(context, &*store, request.folder.as_deref()).await?;
         if let Some((name, error)) = verify::silent(&sites, request.provider.as_deref()).await.pop() {
-            let failure = Failure::new(Exit::Unavailable, Code::ProviderUnavailable, error.error);
+            let failure = Failure::new(Exit::Unavailable, Code::named(&error.error_code), error.error);
             return Err(failure
                 .detail("provider", name)
                 .hint("--provider verifies one that answers"));
@@ -152,14 +153,8 @@ fn failure(verified: &Verified, fail_on_findings: bool, resumable: bool) -> Opti
         return Some(Failure::interrupted().hint(hint));
     }
     if errors > 0 {
-        let unavailable = verified
-            .errors
-            .by_type
-            .keys()
-            .all(|code| code == "STORAGE_PROVIDER_UNAVAILABLE");
         let exit = match verified.tally.checked - errors {
-            0 if unavailable => Exit::Unavailable,
-            0 => Exit::Failed,
+            0 => Exit::of_failed(verified.errors.by_type.keys()),
             _ => Exit::Partial,
         };
         let message = format!("{} files could not be looked at", format_count(errors));

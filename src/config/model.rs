@@ -30,6 +30,23 @@ impl Config {
     pub fn provider(&self, name: &str) -> Option<&ProviderConfig> {
         self.providers.iter().find(|p| p.name == name)
     }
+
+    /// Where new files go, in order: the active provider, then the enabled ones of `failover_providers`.
+    pub fn write_targets(&self) -> impl Iterator<Item = &str> {
+        let usable = |name: &&String| self.provider(name).is_some_and(|provider| provider.enabled);
+        let others = self.failover.providers.iter().filter(|_| self.failover.enabled);
+        let others = others
+            .filter(usable)
+            .filter(|name| **name != self.active_provider);
+        std::iter::once(self.active_provider.as_str()).chain(others.map(String::as_str))
+    }
+
+    /// Where new files go that the provider of this name could not take; nothing for one that is no target itself.
+    pub fn failover_after<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
+        self.write_targets()
+            .skip_while(move |target| *target != name)
+            .skip(1)
+    }
 }
 
 #[derive(Debug, Clone)]

@@ -79,14 +79,7 @@ pub fn failed(item: &str, code: &str, reason: &str) -> ItemError {
 /// The same by a provider's error.
 #[must_use]
 pub fn failed_by(item: &str, error: &ProviderError) -> ItemError {
-    let code = match error {
-        ProviderError::RootMissing { .. }
-        | ProviderError::Unavailable { .. }
-        | ProviderError::Denied { .. } => "STORAGE_PROVIDER_UNAVAILABLE",
-        ProviderError::Configuration { .. } => "STORAGE_CONFIGURATION_ERROR",
-        ProviderError::Invalid { .. } => "STORAGE_ERROR",
-    };
-    failed(item, code, &error.to_string())
+    failed(item, error.code(), &error.to_string())
 }
 
 /// Whether the request may still be carried out after its error: then nothing may be concluded from it.
@@ -94,7 +87,9 @@ pub fn failed_by(item: &str, error: &ProviderError) -> ItemError {
 pub const fn is_uncertain(error: &ProviderError) -> bool {
     matches!(
         error,
-        ProviderError::Unavailable { .. } | ProviderError::RootMissing { .. }
+        ProviderError::Unavailable { .. }
+            | ProviderError::TimedOut { .. }
+            | ProviderError::RootMissing { .. }
     )
 }
 

@@ -6,6 +6,7 @@ pub mod cleanup;
 pub mod delete;
 pub mod download;
 pub mod gather;
+pub mod health;
 pub mod info;
 mod interrupt;
 pub mod journal;

@@ -386,6 +386,10 @@ pub trait JournalStore: JournalReader {
     /// Notes values under their names, over what was noted there before: how far a long look has come.
     async fn note(&self, topic: &str, notes: &[(String, String)]) -> Result<()>;
 
+    /// Notes a value in place of the one that is expected there, `None` being none; `false`, and nothing noted, where it is
+    /// another.
+    async fn swap_note(&self, topic: &str, name: &str, expected: Option<&str>, value: &str) -> Result<bool>;
+
     async fn forget_notes(&self, topic: &str) -> Result<()>;
 
     /// The installation's id, made at the first call; what the ownership marker names.

@@ -103,6 +103,14 @@ impl Printer {
         self.buffered(|out| ndjson::item(out, item))
     }
 
+    /// Prints one line of an answer that has no end, flushed.
+    ///
+    /// # Errors
+    /// Where stdout cannot be written.
+    pub fn line(&self, text: &str) -> io::Result<()> {
+        self.buffered(|out| writeln!(out, "{}", escape(text)))
+    }
+
     /// stdout for bytes that are an answer by themselves: a file's content. Unbuffered.
     #[must_use]
     pub fn bytes(&self) -> impl Write + Send + use<> {

@@ -10,19 +10,15 @@
 
 use std::sync::Arc;
 
-use chrono::TimeDelta;
-use futures::TryStreamExt;
 use object_store::{ObjectStoreExt, PutPayload};
 use tokio::sync::OnceCell;
 use uuid::Uuid;
 
-use super::{Key, ListRequest, Listed, Lister, Provider, ProviderError};
+use super::{Key, Listed, Lister, Provider, ProviderError};
 use crate::failpoint::reach;
 
 /// What the keys begin with of the objects that trials are made on.
 const TRIAL: &str = ".civic/probe-";
-/// Longer than any trial takes.
-const TRIED_BY_NOW: TimeDelta = TimeDelta::hours(1);
 
 /// What became of a deletion.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -96,9 +92,7 @@ impl Provider {
         let put = self.store.put(&at, PutPayload::from_static(b"civic")).await;
         put.map_err(|error| self.store_error("probe", error))?;
         reach("conditional.after-put");
-        if let Err(error) = self.forget_trials().await {
-            tracing::debug!("trials of dead programs may be left: {error}");
-        }
+        self.collect(TRIAL).await;
         let held = self.try_conditions_on(&key, other).await;
         if !matches!(held, Ok(true)) {
             // Best effort: it is a few bytes below the reserved prefix.
@@ -115,31 +109,5 @@ impl Provider {
             return Ok(false);
         };
         Ok(self.delete_if(key, &etag).await? == Deletion::Deleted && self.head(key).await?.is_none())
-    }
-
-    /// Removes the objects of trials whose programs were killed.
-    async fn forget_trials(&self) -> Result<(), ProviderError> {
-        let within = ListRequest {
-            prefix: ".civic/".to_owned(),
-            ..ListRequest::default()
-        };
-        let is_trial = |entry: &Listed| entry.key.as_bytes().starts_with(TRIAL.as_bytes());
-        let trials = self
-            .list(within)
-            .try_filter(|entry| std::future::ready(is_trial(entry)));
-        let trials: Vec<Listed> = trials.try_collect().await?;
-        // Its own is there in any case.
-        if trials.len() < 2 {
-            return Ok(());
-        }
-        let now = self.probe().await?.now;
-        for trial in trials
-            .iter()
-            .filter(|trial| now - trial.last_modified > TRIED_BY_NOW)
-        {
-            let gone = self.store.delete(&self.location(&trial.key)?).await;
-            gone.map_err(|error| self.store_error("delete", error))?;
-        }
-        Ok(())
     }
 }

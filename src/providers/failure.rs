@@ -5,11 +5,37 @@ use object_store::Error;
 
 use super::ProviderError;
 use super::digest::DAMAGED;
+use crate::resilience::Stop;
 
 /// Longer than any reason that is worth reading.
 const REASON_MAX: usize = 300;
 
+/// The error of a request that was given up before the provider answered, whatever it was wrapped in.
+pub(super) fn stopped(
+    provider: &str,
+    operation: &'static str,
+    error: &(dyn std::error::Error + 'static),
+) -> Option<ProviderError> {
+    let provider = provider.to_owned();
+    Some(match Stop::within(error)? {
+        Stop::TimedOut { limit, key } => ProviderError::TimedOut {
+            provider,
+            operation,
+            limit,
+            key,
+        },
+        Stop::CircuitOpen { retry_in } => ProviderError::CircuitOpen {
+            provider,
+            operation,
+            retry_in,
+        },
+    })
+}
+
 pub(super) fn of_store(provider: &str, operation: &'static str, error: Error) -> ProviderError {
+    if let Some(stopped) = stopped(provider, operation, &error) {
+        return stopped;
+    }
     let provider = provider.to_owned();
     let reason = spoken(&error);
     match error {

@@ -11,6 +11,7 @@ mod digest;
 mod failure;
 mod gcs;
 mod key;
+mod leftovers;
 mod listing;
 mod local;
 mod mapping;
@@ -21,13 +22,18 @@ mod wire;
 mod xml;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use futures::stream::{self, BoxStream, StreamExt};
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
 
-pub use build::{build, mapping_of};
+use crate::resilience::{CircuitState, Shield};
+
+pub use crate::resilience::Outlook;
+
+pub use build::{Reload, Terms, build, build_on, mapping_of};
 pub use conditional::Deletion;
 pub use key::{Key, SIDECAR_SUFFIX, StoredShape, is_reserved, sidecar_object, stored_shape, uuids_in};
 pub use listing::{EntryKind, ListRequest, Listed, Listing};
@@ -48,6 +54,21 @@ pub enum ProviderError {
         operation: &'static str,
         reason: String,
     },
+    /// No whole answer in time; `key` is what sets the limit in storage.yml.
+    #[error("{provider}: {operation} timed out: no whole answer within {} ms ({key})", limit.as_millis())]
+    TimedOut {
+        provider: String,
+        operation: &'static str,
+        limit: Duration,
+        key: &'static str,
+    },
+    /// Nothing was sent, since the provider failed again and again of late.
+    #[error("{provider}: {operation} was not tried: the circuit is open after repeated failures, for {} s yet", retry_in.as_secs())]
+    CircuitOpen {
+        provider: String,
+        operation: &'static str,
+        retry_in: Duration,
+    },
     /// 401, 403, EACCES.
     #[error("{provider}: {operation} was denied: {reason}")]
     Denied {
@@ -65,6 +86,22 @@ pub enum ProviderError {
     /// The provider's configuration cannot be used.
     #[error("provider {provider}: {reason}")]
     Configuration { provider: String, reason: String },
+}
+
+impl ProviderError {
+    /// The code that scripts read.
+    #[must_use]
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::RootMissing { .. } | Self::Unavailable { .. } | Self::Denied { .. } => {
+                "STORAGE_PROVIDER_UNAVAILABLE"
+            }
+            Self::TimedOut { .. } => "STORAGE_TIMEOUT",
+            Self::CircuitOpen { .. } => "STORAGE_CIRCUIT_OPEN",
+            Self::Invalid { .. } => "STORAGE_ERROR",
+            Self::Configuration { .. } => "STORAGE_CONFIGURATION_ERROR",
+        }
+    }
 }
 
 /// What a first look at a provider showed.
@@ -89,6 +126,7 @@ pub struct Provider {
     prefix: String,
     lister: Lister,
     held: conditional::Held,
+    shield: Arc<Shield>,
 }
 
 /// Who answers what [`ObjectStore`] cannot be asked.
@@ -265,6 +303,16 @@ impl Provider {
         if let Lister::Local(local) = &self.lister {
             local.tidy(key).await;
         }
+    }
+
+    /// Whether a request would go out now, by what was known of its circuit a second ago.
+    pub async fn outlook(&self) -> Outlook {
+        self.shield.circuit().outlook().await
+    }
+
+    /// How its circuit stands. That of a local disk is always closed: nothing there is spared by waiting.
+    pub async fn circuit(&self) -> CircuitState {
+        self.shield.circuit().state().await
     }
 
     /// What an error of [`Self::store`] means.

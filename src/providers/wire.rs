@@ -1,25 +1,18 @@
-//! HTTP as every remote provider uses it: how connections are made, one request with its whole answer inside one time
-//! limit, and errors that name the provider and the operation. Knows no protocol; nothing here signs or retries.
+//! HTTP as every remote provider uses it: one request with its whole answer, and errors that name the provider and the
+//! operation. Knows no protocol, and nothing here signs; what is retried, and for how long, is the matter of
+//! [`resilience`](crate::resilience).
 
-use std::time::Duration;
-
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use chrono::{DateTime, Utc};
-use futures::TryStreamExt;
 use http::{HeaderMap, StatusCode, header};
-use object_store::client::{
-    ClientOptions, HttpClient, HttpConnector, HttpError, HttpErrorKind, HttpRequest, HttpResponseBody,
-    ReqwestConnector,
-};
+use object_store::client::{ClientOptions, HttpClient, HttpError, HttpRequest};
 use object_store::{BackoffConfig, RetryConfig};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
 use url::Url;
 
-use super::{EntryKind, Key, Listed, ProviderError};
+use super::{EntryKind, Key, Listed, ProviderError, failure};
 use crate::config::Global;
-
-/// A page holds 1,000 keys of 1,024 bytes, or 5,000 of them, and little else; what is far beyond that is no page.
-const MAX_BODY: usize = 16 * 1024 * 1024;
+use crate::resilience::Purpose;
 
 /// What a query's values keep as they are: RFC 3986's unreserved characters, which SigV4 leaves alone too.
 const QUERY: &AsciiSet = &NON_ALPHANUMERIC
@@ -85,27 +78,18 @@ impl Context<'_> {
     }
 
     /// The request never got a whole answer.
-    pub(super) fn broken(self, error: &HttpError) -> ProviderError {
-        match error.kind() {
-            HttpErrorKind::Timeout => self.unavailable(format!("timed out ({})", chain(error))),
-            _ => self.unavailable(chain(error)),
-        }
+    fn broken(self, error: &HttpError) -> ProviderError {
+        failure::stopped(self.provider, self.operation, error)
+            .unwrap_or_else(|| self.unavailable(chain(error)))
     }
 }
 
-/// How connections are made and how long they may be silent.
+/// For a store whose requests go through a client of our own, and for whoever fetches its credentials.
 pub(super) fn client_options(global: &Global, allow_http: bool) -> ClientOptions {
     ClientOptions::new()
-        .with_user_agent(http::HeaderValue::from_static(concat!(
-            "civic/",
-            env!("CARGO_PKG_VERSION")
-        )))
         .with_allow_http(allow_http)
         .with_connect_timeout(global.connection_timeout)
-        // A transfer that makes progress never times out as a whole; silence does.
-        .with_timeout_disabled()
-        .with_read_timeout(global.stall_timeout)
-        .with_pool_max_idle_per_host(global.max_connections_per_provider)
+        .with_timeout(global.list_timeout)
 }
 
 /// The stores themselves never retry: they would not honour `Retry-After`.
@@ -117,62 +101,22 @@ pub(super) fn no_retries(global: &Global) -> RetryConfig {
     }
 }
 
-/// A client for requests of our own.
-///
-/// # Errors
-/// Why none can be made, as the end of a sentence.
-pub(super) fn connect(options: &ClientOptions) -> Result<HttpClient, String> {
-    ReqwestConnector::default()
-        .connect(options)
-        .map_err(|e| chain(&e))
-}
-
-/// Hands a store the client that listings use, so that both share its connections.
-#[derive(Debug)]
-pub(super) struct Shared(pub(super) HttpClient);
-
-impl HttpConnector for Shared {
-    fn connect(&self, _options: &ClientOptions) -> object_store::Result<HttpClient> {
-        Ok(self.0.clone())
-    }
-}
-
-/// Runs the work, or says that it took too long.
-pub(super) async fn within<T>(
-    limit: Duration,
-    context: Context<'_>,
-    work: impl Future<Output = Result<T, ProviderError>>,
-) -> Result<T, ProviderError> {
-    tokio::time::timeout(limit, work).await.unwrap_or_else(|_| {
-        Err(context.unavailable(format!("no whole answer within {} ms", limit.as_millis())))
-    })
-}
-
 /// Sends a request that is ready and reads the answer to its end, whatever its status.
 pub(super) async fn exchange(
     http: &HttpClient,
     context: Context<'_>,
-    request: HttpRequest,
+    purpose: Purpose,
+    mut request: HttpRequest,
 ) -> Result<Answer, ProviderError> {
-    let response = http.execute(request).await.map_err(|e| context.broken(&e))?;
+    request.extensions_mut().insert(purpose);
+    let broken = |error| context.broken(&error);
+    let response = http.execute(request).await.map_err(broken)?;
     let (parts, body) = response.into_parts();
     Ok(Answer {
         status: parts.status,
         headers: parts.headers,
-        body: read(context, body).await?,
+        body: body.bytes().await.map_err(broken)?,
     })
-}
-
-async fn read(context: Context<'_>, body: HttpResponseBody) -> Result<Bytes, ProviderError> {
-    let mut chunks = body.bytes_stream();
-    let mut whole = BytesMut::new();
-    while let Some(chunk) = chunks.try_next().await.map_err(|e| context.broken(&e))? {
-        if whole.len() + chunk.len() > MAX_BODY {
-            return Err(context.invalid(format!("the answer is longer than {MAX_BODY} bytes")));
-        }
-        whole.extend_from_slice(&chunk);
-    }
-    Ok(whole.freeze())
 }
 
 /// The endpoint as it is sent to, without a `/` at its end. Its own text is left out of the error where it may hold a

@@ -8,6 +8,7 @@
 mod common;
 
 mod bounded;
+mod catalogue;
 mod change;
 mod cleanup_apply;
 mod cleanup_fixture;
@@ -22,9 +23,11 @@ mod damaged;
 mod delete;
 mod download;
 mod edge;
+mod failover;
 mod faults;
 mod gcs;
 mod harness;
+mod health;
 mod kills;
 mod metadata;
 mod migrate;

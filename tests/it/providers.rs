@@ -43,7 +43,7 @@ fn global() -> Global {
         chunk_size: 5 << 20,
         connection_timeout: Duration::from_secs(2),
         max_connections_per_provider: 10,
-        retry_attempts: 3,
+        retry_attempts: 0,
         retry_initial_delay: Duration::from_secs(1),
         retry_max_delay: Duration::from_secs(10),
         retry_backoff_multiplier: 2.0,

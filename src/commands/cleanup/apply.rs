@@ -211,13 +211,8 @@ fn failed_items(cleanup: &Cleanup) -> Option<Failure> {
     if errors == 0 {
         return None;
     }
-    let unavailable = summary
-        .by_type
-        .keys()
-        .all(|code| code == "STORAGE_PROVIDER_UNAVAILABLE");
     let exit = match done(cleanup) {
-        0 if unavailable => Exit::Unavailable,
-        0 => Exit::Failed,
+        0 => Exit::of_failed(summary.by_type.keys()),
         _ => Exit::Partial,
     };
     let message = format!("{errors} items were left as they are");

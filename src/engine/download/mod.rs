@@ -86,7 +86,7 @@ impl DownloadError {
             Self::Exists(_) => "STORAGE_VALIDATION_ERROR",
             Self::Integrity(_) => "STORAGE_INTEGRITY_ERROR",
             Self::Write { .. } | Self::NoRanges(_) | Self::Interrupted => "STORAGE_ERROR",
-            Self::Provider(error) => super::upload::provider_code(error),
+            Self::Provider(error) => error.code(),
         }
     }
 

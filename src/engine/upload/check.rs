@@ -1,7 +1,7 @@
 //! What is refused before anything is read: by its name, its kind and its size.
 
 use std::fs::{File, Metadata};
-use std::io;
+use std::io::{self, Seek as _};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::OFlags;
@@ -66,6 +66,15 @@ pub(super) struct Candidate {
     pub(super) name: String,
     pub(super) file: File,
     pub(super) size: u64,
+}
+
+impl Candidate {
+    /// The file from its beginning. Nobody may be reading it still.
+    pub(super) fn again(&self) -> io::Result<File> {
+        let mut file = self.file.try_clone()?;
+        file.rewind()?;
+        Ok(file)
+    }
 }
 
 /// Opens and judges a file. Blocks, but never on a FIFO.

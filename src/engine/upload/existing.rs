@@ -7,7 +7,7 @@ use object_store::ObjectStoreExt;
 use sha2::{Digest, Sha256};
 
 use super::check::Candidate;
-use super::{Desk, Outcome, UploadRequest, provider_code, put};
+use super::{Desk, Outcome, UploadRequest, put};
 use crate::metadata::{FileRecord, MetadataStore};
 use crate::providers::{Key, Provider, ProviderError};
 
@@ -70,7 +70,7 @@ async fn content(
     record: &FileRecord,
 ) -> Result<Option<String>, Outcome> {
     let failed = |error: ProviderError| {
-        let code = provider_code(&error);
+        let code = error.code();
         Outcome::failed(
             &format!("whether it is stored already cannot be told: {error}"),
             code,

@@ -8,37 +8,37 @@
 mod check;
 mod commit;
 mod existing;
+mod failover;
 mod judge;
 mod name;
 pub(super) mod put;
 mod record;
 pub(super) mod source;
 mod sources;
+mod transfer;
 
 use std::io;
 use std::sync::Arc;
-use std::time::Duration;
 
 use futures::StreamExt;
 use futures::stream;
-use object_store::path::Path;
 use tokio::sync::{Semaphore, mpsc};
 use tokio_stream::wrappers::ReceiverStream;
 
 use self::check::Candidate;
 use self::commit::{Arrived, Committer};
 use self::judge::{AHEAD, Judged, Spoilt, spoilt_by};
-use self::put::{PutError, Target};
-use self::source::Source;
+use self::transfer::{Line, Place, Places, Planned, transfer};
 use super::cleanup::ItemError;
-use super::{Clock, Interrupt, Progress, sidecar};
+use super::{Clock, Interrupt, Progress};
 use crate::failpoint;
-use crate::metadata::journal::{JournalStore, Owner, StoredFile, UploadIntent};
+use crate::metadata::journal::{JournalStore, Owner};
 use crate::metadata::{FileRecord, MetadataError, MetadataStore};
-use crate::providers::{Key, Provider, ProviderError};
+use crate::providers::Provider;
 
 pub(super) use check::takes;
 pub use check::{EXECUTABLE, FolderRules, Refusal};
+pub use failover::{Switch, Targets};
 pub(super) use name::{divide, mime_type};
 pub use put::Way;
 pub(super) use put::hex;
@@ -51,7 +51,7 @@ const GROUP: usize = 128;
 /// What to store, and how.
 #[derive(Debug, Clone)]
 pub struct UploadRequest {
-    pub provider: Arc<Provider>,
+    pub targets: Arc<Targets>,
     /// All providers that can be asked, for content that is stored already.
     pub providers: Vec<Arc<Provider>>,
     pub folder: FolderRules,
@@ -67,8 +67,6 @@ pub struct UploadRequest {
     pub stream_threshold: u64,
     /// Bytes of a part.
     pub part_size: u64,
-    /// For a single request that carries bytes.
-    pub timeout: Duration,
 }
 
 /// Who writes, and where it is written down; `None` is a dry run.
@@ -145,17 +143,6 @@ impl Outcome {
     }
 }
 
-/// The code of an item that failed for its provider.
-pub(super) const fn provider_code(error: &ProviderError) -> &'static str {
-    match error {
-        ProviderError::RootMissing { .. }
-        | ProviderError::Unavailable { .. }
-        | ProviderError::Denied { .. } => "STORAGE_PROVIDER_UNAVAILABLE",
-        ProviderError::Invalid { .. } => "STORAGE_ERROR",
-        ProviderError::Configuration { .. } => "STORAGE_CONFIGURATION_ERROR",
-    }
-}
-
 /// Stores the files, `desk` aside: without one, only says what would be stored. Once interrupted it begins no more
 /// files; those in one request are finished, those in parts rolled back.
 ///
@@ -195,22 +182,7 @@ pub async fn run(
     Ok(ended?)
 }
 
-/// A file with its record, on its way.
-struct Planned {
-    candidate: Candidate,
-    key: Key,
-    record: FileRecord,
-}
-
 type Told = mpsc::Sender<Arrived>;
-
-/// What the transfers of one upload share.
-struct Line<'a> {
-    request: &'a UploadRequest,
-    way: Way,
-    permits: Arc<Semaphore>,
-    told: Told,
-}
 
 /// Writes intents in groups and starts the transfers; ends when all have told how they ended.
 async fn dispatch(
@@ -220,18 +192,14 @@ async fn dispatch(
     judged: mpsc::Receiver<Judged>,
     (told, spoilt): (Told, Spoilt),
 ) -> io::Result<()> {
-    let line = Line {
-        request,
-        way: Way::new(
-            request.stream_threshold,
-            request.part_size,
-            request.timeout,
-            around.interrupt,
-        ),
+    let line = Arc::new(Line {
+        request: request.clone(),
+        way: Way::new(request.stream_threshold, request.part_size, around.interrupt),
         permits: Arc::new(Semaphore::new(request.concurrency.max(1))),
         told,
-    };
+    });
     let told = &line.told;
+    request.targets.begin().await;
     let mut groups = ReceiverStream::new(judged).ready_chunks(GROUP.min(AHEAD));
     while let Some(group) = groups.next().await {
         let mut fit = Vec::new();
@@ -315,33 +283,17 @@ async fn intend(
     candidates: Vec<Candidate>,
     told: &Told,
 ) -> Vec<Planned> {
-    let now = clock.now();
+    let (now, target) = (clock.now(), request.targets.choose().await);
     let (mut planned, mut intents) = (Vec::new(), Vec::new());
     for candidate in candidates {
-        let Some((key, record)) = record::new(request, &candidate.name, candidate.size, now) else {
+        let Some(place) = Place::new(request, target, &candidate, now) else {
             let why = "no object can have its path";
-            tell(
-                told,
-                &candidate.path,
-                Outcome::failed(why, "STORAGE_VALIDATION_ERROR"),
-            )
-            .await;
+            let outcome = Outcome::failed(why, "STORAGE_VALIDATION_ERROR");
+            tell(told, &candidate.path, outcome).await;
             continue;
         };
-        intents.push(UploadIntent {
-            file_id: record.id.clone(),
-            run_id: desk.run_id.clone(),
-            provider: request.provider.name.clone(),
-            key: record.relative_path.clone(),
-            size: candidate.size,
-            owner: desk.owner.clone(),
-            renewed_at: now,
-        });
-        planned.push(Planned {
-            candidate,
-            key,
-            record,
-        });
+        intents.push(place.intent(request, desk, now));
+        planned.push(Planned { candidate, place });
     }
     if intents.is_empty() {
         return planned;
@@ -355,7 +307,7 @@ async fn intend(
 }
 
 /// Starts a transfer for each, as permits come free; what an interrupt left unbegun is withdrawn.
-async fn begin(line: &Line<'_>, desk: &Desk, planned: Vec<Planned>) {
+async fn begin(line: &Arc<Line>, desk: &Desk, planned: Vec<Planned>) {
     let mut unbegun = Vec::new();
     for file in planned {
         let permit = tokio::select! {
@@ -364,14 +316,15 @@ async fn begin(line: &Line<'_>, desk: &Desk, planned: Vec<Planned>) {
             permit = Arc::clone(&line.permits).acquire_owned() => permit.ok(),
         };
         let Some(permit) = permit else {
-            unbegun.push(file.record.id);
+            unbegun.push(file.place.record.id);
             continue;
         };
-        let (provider, store) = (Arc::clone(&line.request.provider), Arc::clone(&desk.store));
-        let (way, told) = (line.way.clone(), line.told.clone());
+        let (line, desk) = (Arc::clone(line), desk.clone());
         tokio::spawn(async move {
-            let arrived = transfer(&provider, store.as_ref(), &way, file).await;
-            let _ = told.send(arrived).await;
+            let arrived = transfer(&line, &desk, file).await;
+            let _ = line.told.send(arrived).await;
+            // Before the permit: whoever has all of them is to be the last who can tell anything.
+            drop(line);
             drop(permit);
         });
     }
@@ -379,91 +332,5 @@ async fn begin(line: &Line<'_>, desk: &Desk, planned: Vec<Planned>) {
         && let Err(error) = desk.store.withdraw_intents(&unbegun).await
     {
         tracing::warn!("{} intents are left to the next run: {error}", unbegun.len());
-    }
-}
-
-/// One file: its bytes, its sidecar; or everything back as it was.
-async fn transfer(
-    provider: &Arc<Provider>,
-    store: &dyn JournalStore,
-    way: &Way,
-    planned: Planned,
-) -> Arrived {
-    let Planned {
-        candidate,
-        key,
-        record,
-    } = planned;
-    let file = candidate.path.display().to_string();
-    let places = match Places::of(provider, &key) {
-        Ok(places) => places,
-        Err(error) => return withdrawn(store, &record, file, &error.into()).await,
-    };
-    match deliver(provider, way, candidate, &record, &places).await {
-        Ok(sha256) => Arrived::There {
-            file,
-            places,
-            provider: Arc::clone(provider),
-            stored: Box::new(StoredFile { record, sha256 }),
-        },
-        Err(error) => {
-            if !put::take_back(provider, &[&places.sidecar, &places.object]).await {
-                let outcome = Outcome::failed(&error, error.code());
-                return Arrived::Settled { file, outcome };
-            }
-            withdrawn(store, &record, file, &error).await
-        }
-    }
-}
-
-async fn deliver(
-    provider: &Arc<Provider>,
-    way: &Way,
-    candidate: Candidate,
-    record: &FileRecord,
-    places: &Places,
-) -> Result<String, PutError> {
-    let local = provider.type_name == "local";
-    let (attributes, fits) = attributes(record);
-    let target = Target {
-        provider,
-        location: &places.object,
-        attributes,
-        expected: None,
-    };
-    let source = Source::of_file(candidate.file);
-    let sha256 = put::send(target, way, source, candidate.size).await?;
-    failpoint::reach("upload.after-put");
-    if local || !fits {
-        let sidecar = sidecar::render(record, None).map_err(|error| PutError::Read(error.into()))?;
-        put::small(provider, &places.sidecar, way, sidecar).await?;
-        failpoint::reach("upload.after-sidecar");
-    }
-    Ok(sha256)
-}
-
-/// Nothing is there any more: the intent goes too.
-async fn withdrawn(store: &dyn JournalStore, record: &FileRecord, file: String, error: &PutError) -> Arrived {
-    if let Err(error) = store.withdraw_intents(std::slice::from_ref(&record.id)).await {
-        tracing::warn!("an intent is left to the next run: {error}");
-    }
-    let outcome = Outcome::failed(error, error.code());
-    Arrived::Settled { file, outcome }
-}
-
-/// Where a file and its sidecar go.
-#[derive(Debug)]
-struct Places {
-    object: Path,
-    sidecar: Path,
-}
-
-impl Places {
-    fn of(provider: &Provider, key: &Key) -> Result<Self, ProviderError> {
-        let sidecar = [key.as_bytes(), crate::providers::SIDECAR_SUFFIX].concat();
-        Ok(Self {
-            object: provider.location(key)?,
-            sidecar: provider.location(&Key::new(sidecar))?,
-        })
     }
 }

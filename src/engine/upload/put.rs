@@ -4,7 +4,6 @@
 use std::fs::File;
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use bytes::Bytes;
 use object_store::path::Path;
@@ -52,7 +51,7 @@ pub(in crate::engine) enum PutError {
 impl PutError {
     pub(in crate::engine) const fn code(&self) -> &'static str {
         match self {
-            Self::Provider(error) | Self::Source(error) => super::provider_code(error),
+            Self::Provider(error) | Self::Source(error) => error.code(),
             Self::Changed | Self::Damaged { .. } => "STORAGE_INTEGRITY_ERROR",
             Self::Read(_) | Self::Interrupted => "STORAGE_ERROR",
         }
@@ -64,20 +63,17 @@ impl PutError {
 pub struct Way {
     stream_threshold: u64,
     part: u64,
-    timeout: Duration,
     interrupt: Interrupt,
     memory: Memory,
 }
 
 impl Way {
-    /// Above `stream_threshold` bytes a file goes in parts of `part` bytes; `timeout` is for a single put or a part, and
-    /// the local disk is waited for. All that goes this way holds no more than 48 MiB of bytes at once.
+    /// Above `stream_threshold` bytes a file goes in parts of `part` bytes. All that goes this way holds no more than 48 MiB of bytes at once.
     #[must_use]
-    pub fn new(stream_threshold: u64, part: u64, timeout: Duration, interrupt: &Interrupt) -> Self {
+    pub fn new(stream_threshold: u64, part: u64, interrupt: &Interrupt) -> Self {
         Self {
             stream_threshold,
             part,
-            timeout,
             interrupt: interrupt.clone(),
             memory: Memory(Arc::new(Semaphore::new(HELD as usize))),
         }
@@ -139,9 +135,7 @@ pub(in crate::engine) async fn send(
 
 async fn whole(target: Target<'_>, way: &Way, mut source: Source, size: u64) -> Result<String, PutError> {
     let _room = way.memory.room(size).await;
-    let bytes = source
-        .next((size.saturating_add(1), Vec::new()), way.timeout)
-        .await?;
+    let bytes = source.next(size.saturating_add(1), Vec::new()).await?;
     if bytes.len() as u64 != size {
         return Err(PutError::Changed);
     }
@@ -155,19 +149,13 @@ async fn whole(target: Target<'_>, way: &Way, mut source: Source, size: u64) -> 
         .provider
         .store
         .put_opts(target.location, bytes.into(), options);
-    within(way.timeout, (target.provider, OPERATION), put).await?;
+    answered(target.provider, put).await?;
     Ok(sha256)
 }
 
 /// Puts a few bytes in one request.
-pub(super) async fn small(
-    provider: &Provider,
-    location: &Path,
-    way: &Way,
-    bytes: Vec<u8>,
-) -> Result<(), PutError> {
-    let put = provider.store.put(location, bytes.into());
-    within(way.timeout, (provider, OPERATION), put).await?;
+pub(super) async fn small(provider: &Provider, location: &Path, bytes: Vec<u8>) -> Result<(), PutError> {
+    answered(provider, provider.store.put(location, bytes.into())).await?;
     Ok(())
 }
 
@@ -177,7 +165,7 @@ async fn in_parts(target: Target<'_>, way: &Way, source: Source, size: u64) -> R
         ..PutMultipartOptions::default()
     };
     let begin = target.provider.store.put_multipart_opts(target.location, options);
-    let mut upload = within(way.timeout, (target.provider, OPERATION), begin).await?;
+    let mut upload = answered(target.provider, begin).await?;
     let sent = parts(&target, upload.as_mut(), way, source, size).await;
     if sent.is_err()
         && let Err(error) = upload.abort().await
@@ -207,7 +195,7 @@ async fn parts(
             return Err(PutError::Interrupted);
         }
         let room = way.memory.room(part).await;
-        let bytes = source.next((part, spare.take()), way.timeout).await?;
+        let bytes = source.next(part, spare.take()).await?;
         if bytes.is_empty() {
             break;
         }
@@ -215,10 +203,10 @@ async fn parts(
         if under_way.len() == PARTS_IN_FLIGHT {
             arrived(under_way.join_next().await)?;
         }
-        let (provider, limit, spare) = (Arc::clone(target.provider), way.timeout, spare.clone());
+        let (provider, spare) = (Arc::clone(target.provider), spare.clone());
         let put = upload.put_part(bytes.clone().into());
         under_way.spawn(async move {
-            let sent = within(limit, (&provider, OPERATION), put).await;
+            let sent = answered(&provider, put).await;
             spare.keep(bytes);
             drop(room);
             sent
@@ -233,7 +221,7 @@ async fn parts(
     }
     let sha256 = source.sha256();
     target.is_expected(&sha256)?;
-    within(way.timeout, (target.provider, OPERATION), upload.complete()).await?;
+    answered(target.provider, upload.complete()).await?;
     Ok(sha256)
 }
 
@@ -245,24 +233,11 @@ fn arrived(part: Option<Result<Result<(), ProviderError>, JoinError>>) -> Result
     }
 }
 
-/// The store's answer, or that there was none in time.
-pub(super) async fn within<T>(
-    limit: Duration,
-    (provider, operation): (&Provider, &'static str),
+async fn answered<T>(
+    provider: &Provider,
     work: impl Future<Output = object_store::Result<T>>,
 ) -> Result<T, ProviderError> {
-    let answer = if provider.type_name == "local" {
-        work.await
-    } else {
-        tokio::time::timeout(limit, work)
-            .await
-            .map_err(|_| ProviderError::Unavailable {
-                provider: provider.name.clone(),
-                operation,
-                reason: format!("no answer within {} ms", limit.as_millis()),
-            })?
-    };
-    answer.map_err(|error| provider.store_error(operation, error))
+    work.await.map_err(|error| provider.store_error(OPERATION, error))
 }
 
 /// Buffers of parts that have arrived, for those that follow: the allocator would keep more of them than are needed.

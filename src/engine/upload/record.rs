@@ -7,7 +7,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use super::super::sidecar::millis;
 use super::{UploadRequest, name};
 use crate::metadata::{FileRecord, Stamp};
-use crate::providers::Key;
+use crate::providers::{Key, Provider};
 
 /// What a header may hold as it is; all else becomes `%XX` of its UTF-8, so that any Unicode passes.
 const HEADER: &AsciiSet = &NON_ALPHANUMERIC
@@ -23,7 +23,7 @@ const BUDGET: usize = 2048;
 
 /// Key and record of a file that is about to be stored; `None` where no path can name it.
 pub(super) fn new(
-    request: &UploadRequest,
+    (request, provider): (&UploadRequest, &Provider),
     original: &str,
     size: u64,
     now: DateTime<Utc>,
@@ -32,7 +32,7 @@ pub(super) fn new(
     let stored_filename = name::stored(original, &id);
     let relative_path = format!("{}/{stored_filename}", request.folder.name);
     let key = Key::from(relative_path.as_str());
-    let provider_path = request.provider.mapping.path_of(&key)?;
+    let provider_path = provider.mapping.path_of(&key)?;
     // The database holds whole seconds; the sidecar must not say another time.
     let at = Stamp::At(now.trunc_subsecs(0));
     let record = FileRecord {

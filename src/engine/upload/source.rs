@@ -4,7 +4,6 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::mem;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use futures::TryStreamExt;
@@ -12,7 +11,7 @@ use futures::stream::BoxStream;
 use object_store::ObjectStoreExt;
 use sha2::{Digest, Sha256};
 
-use super::put::{PutError, hex, within};
+use super::put::{PutError, hex};
 use crate::providers::{Key, Provider, ProviderError};
 
 /// Bytes to be read from their beginning to their end, and the hash of those that were.
@@ -62,13 +61,8 @@ impl Source {
         }))
     }
 
-    /// Up to `most` bytes, in the buffer that was given; fewer only at the end. Another provider may be silent for no
-    /// longer than this.
-    pub(super) async fn next(
-        &mut self,
-        (most, mut buffer): (u64, Vec<u8>),
-        silence: Duration,
-    ) -> Result<Bytes, PutError> {
+    /// Up to `most` bytes, in the buffer that was given; fewer only at the end.
+    pub(super) async fn next(&mut self, most: u64, mut buffer: Vec<u8>) -> Result<Bytes, PutError> {
         // At once, since growing would hold it twice.
         buffer.reserve_exact(usize::try_from(most).unwrap_or(0));
         let mut hash = mem::take(&mut self.hash);
@@ -81,8 +75,8 @@ impl Source {
             } => {
                 while (buffer.len() as u64) < most {
                     if piece.is_empty() {
-                        let next = within(silence, (provider, "read"), pieces.try_next()).await;
-                        match next.map_err(PutError::Source)? {
+                        let failed = |error| PutError::Source(provider.store_error("read", error));
+                        match pieces.try_next().await.map_err(failed)? {
                             Some(next) => *piece = next,
                             None => break,
                         }

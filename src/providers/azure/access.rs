@@ -2,7 +2,6 @@
 //! itself, settled and checked so that nothing later can trip over it. No secret is repeated in an error.
 
 use object_store::azure::{AzureAccessKey, MicrosoftAzureBuilder, split_sas};
-use object_store::client::HttpClient;
 use secrecy::{ExposeSecret, SecretString};
 use url::{Host, Url};
 
@@ -58,16 +57,11 @@ impl Access {
         })
     }
 
-    /// The builder with the credentials, and with our own connections where nothing else is to be reached by them: the
-    /// platform's own services are on other terms.
-    pub(super) fn give(self, builder: MicrosoftAzureBuilder, http: HttpClient) -> MicrosoftAzureBuilder {
+    /// The builder with the credentials.
+    pub(super) fn give(self, builder: MicrosoftAzureBuilder) -> MicrosoftAzureBuilder {
         match self.opens {
-            Opens::Key(key) => builder
-                .with_access_key(key.expose_secret())
-                .with_http_connector(wire::Shared(http)),
-            Opens::Sas(pairs) => builder
-                .with_sas_authorization(pairs)
-                .with_http_connector(wire::Shared(http)),
+            Opens::Key(key) => builder.with_access_key(key.expose_secret()),
+            Opens::Sas(pairs) => builder.with_sas_authorization(pairs),
             Opens::Platform => PLATFORM_VARIABLES.iter().fold(builder, |builder, name| {
                 let key = name.to_ascii_lowercase().parse();
                 match (key, std::env::var(name)) {

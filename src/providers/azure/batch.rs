@@ -106,7 +106,8 @@ async fn in_batch(client: &Client, paths: &[Path]) -> std::result::Result<Vec<De
         .map_err(Refused::Now)?;
     let ask = Ask::new(Method::POST, client.container_url(&[("comp", Some("batch"))]))
         .header("content-type", &format!("multipart/mixed; boundary={boundary}"))
-        .body(body);
+        .body(body)
+        .trial();
     let answer = client.send(context, ask).await.map_err(Refused::Now)?;
     match answer.status.as_u16() {
         202 => Ok(outcomes(client, context, &answer, paths.len())),

@@ -1,4 +1,4 @@
-//! Signed requests for a container: one request, one whole answer, within one time limit.
+//! Signed requests for a container: one request, one whole answer.
 
 use std::fmt;
 use std::sync::Arc;
@@ -14,7 +14,8 @@ use super::failure::{Place, code};
 use super::page;
 use crate::providers::ProviderError;
 use crate::providers::paged::{Page, PageQuery, PageSource};
-use crate::providers::wire::{Answer, Context, chain, exchange, path_of, query_of, within};
+use crate::providers::wire::{Answer, Context, chain, exchange, path_of, query_of};
+use crate::resilience::{Kind, Purpose};
 
 pub(super) struct Client {
     pub(super) provider: String,
@@ -24,10 +25,6 @@ pub(super) struct Client {
     pub(super) container_url: String,
     pub(super) http: HttpClient,
     pub(super) credentials: AzureCredentialProvider,
-    /// For one request with its whole answer.
-    pub(super) timeout: Duration,
-    /// The same for one that deletes.
-    pub(super) delete_timeout: Duration,
     /// How long a copy that the service makes by itself may stand still.
     pub(super) copy_patience: Duration,
     /// How many requests may be under way at once.
@@ -53,6 +50,8 @@ pub(super) struct Ask {
     url: String,
     headers: Vec<(HeaderName, HeaderValue)>,
     body: Bytes,
+    /// Whether the service takes such a request at all is not known.
+    is_trial: bool,
 }
 
 impl Ask {
@@ -67,6 +66,7 @@ impl Ask {
             url,
             headers,
             body: Bytes::new(),
+            is_trial: false,
         }
     }
 
@@ -75,6 +75,11 @@ impl Ask {
         if let Ok(value) = HeaderValue::from_str(value) {
             self.headers.push((HeaderName::from_static(name), value));
         }
+        self
+    }
+
+    pub(super) fn trial(mut self) -> Self {
+        self.is_trial = true;
         self
     }
 
@@ -137,17 +142,17 @@ impl Client {
 
     /// Signs, sends and reads the answer to its end, whatever its status.
     pub(super) async fn send(&self, context: Context<'_>, ask: Ask) -> Result<Answer, ProviderError> {
-        let limit = match ask.method {
-            Method::DELETE | Method::POST => self.delete_timeout,
-            _ => self.timeout,
+        let kind = match ask.method {
+            Method::DELETE | Method::POST => Kind::Delete,
+            _ => Kind::Ask,
+        };
+        let purpose = Purpose {
+            is_trial: ask.is_trial,
+            ..Purpose::new(kind, context.operation)
         };
         // On the heap, since callers within callers hold it.
-        within(limit, context, Box::pin(self.send_untimed(context, ask))).await
-    }
-
-    async fn send_untimed(&self, context: Context<'_>, ask: Ask) -> Result<Answer, ProviderError> {
-        let request = self.signed(context, ask).await?;
-        exchange(&self.http, context, request).await
+        let request = Box::pin(self.signed(context, ask)).await?;
+        Box::pin(exchange(&self.http, context, purpose, request)).await
     }
 
     /// The request as it is sent.

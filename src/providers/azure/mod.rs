@@ -2,8 +2,7 @@
 //!
 //! Bytes travel by object_store. Listings, probes, HEADs, deletions and copies are requests of our own on the same
 //! connections: a listing has to survive keys that `object_store::path::Path` refuses, an answer has to be told apart
-//! by its status, and a copy has to be waited for. Nothing here retries, and no error text holds a secret or a
-//! signature.
+//! by its status, and a copy has to be waited for. No error text holds a secret or a signature.
 
 mod access;
 mod batch;
@@ -17,13 +16,15 @@ use std::sync::Arc;
 
 use http::{HeaderMap, Method, StatusCode, header};
 use object_store::ObjectStore;
-use object_store::azure::MicrosoftAzureBuilder;
+use object_store::azure::{AzureCredentialProvider, MicrosoftAzureBuilder};
 
+use super::build::Ground;
 use super::digest::{self, Comparison};
 use super::paged::{self, PageQuery, PageSource, Pages};
 use super::wire::{self, chain, date, described};
 use super::{Deletion, Key, ListRequest, Listed, Listing, Probe, ProviderError};
-use crate::config::{AzureConfig, Global};
+use crate::config::{AzureConfig, Global, ProviderKind};
+use crate::resilience::{Fresh, Resilient, Shared};
 use access::Access;
 use client::{Ask, Client};
 use store::AzureStore;
@@ -46,28 +47,19 @@ pub(super) struct Connected {
 }
 
 /// Builds the clients; sends nothing.
-pub(super) fn connect(
-    provider: &str,
-    prefix: &str,
-    config: &AzureConfig,
-    global: &Global,
-) -> Result<Connected, ProviderError> {
-    let unusable = |reason: String| ProviderError::Configuration {
-        provider: provider.to_owned(),
-        reason,
-    };
-    let access = Access::of(config).map_err(unusable)?;
-    let service_url = access.service_url.clone();
-    let options = wire::client_options(global, service_url.starts_with("http://"));
-    let http = wire::connect(&options).map_err(unusable)?;
-    let builder = MicrosoftAzureBuilder::new()
-        .with_account(&config.account_name)
-        .with_container_name(&config.container_name)
-        .with_endpoint(service_url.clone())
-        .with_client_options(options)
-        .with_retry(wire::no_retries(global));
-    let inner = access
-        .give(builder, digest::compared(http.clone(), Comparison::Ours))
+pub(super) fn connect(config: &AzureConfig, ground: &Ground<'_>) -> Result<Connected, ProviderError> {
+    let Ground { provider, global, .. } = *ground;
+    let unusable = |reason: String| ground.unusable(reason);
+    let service_url = Access::of(config).map_err(unusable)?.service_url;
+    let http = Resilient::client(&ground.shield, &service_url).map_err(unusable)?;
+    let credentials = Fresh::new(
+        credentials(config, global).map_err(unusable)?,
+        again(config, ground),
+        ground.shield.staleness(),
+    );
+    let inner = builder(config, &service_url, global)
+        .with_credentials(Arc::new(credentials))
+        .with_http_connector(Shared(digest::compared(http.clone(), Comparison::Ours)))
         .build()
         .map_err(|e| unusable(chain(&e)))?;
     let client = Arc::new(Client {
@@ -77,8 +69,6 @@ pub(super) fn connect(
         container_url: format!("{service_url}/{}", config.container_name),
         http,
         credentials: Arc::clone(inner.credentials()),
-        timeout: global.list_timeout,
-        delete_timeout: global.delete_timeout,
         copy_patience: global.upload_timeout,
         parallel: global.max_connections_per_provider,
         access_tier: config.access_tier.clone(),
@@ -90,8 +80,36 @@ pub(super) fn connect(
         }),
         azure: Azure {
             client,
-            prefix: prefix.into(),
+            prefix: ground.prefix.into(),
         },
+    })
+}
+
+fn builder(config: &AzureConfig, service_url: &str, global: &Global) -> MicrosoftAzureBuilder {
+    MicrosoftAzureBuilder::new()
+        .with_account(&config.account_name)
+        .with_container_name(&config.container_name)
+        .with_endpoint(service_url.to_owned())
+        .with_client_options(wire::client_options(global, service_url.starts_with("http://")))
+        .with_retry(wire::no_retries(global))
+}
+
+/// Where credentials come from: storage.yml, or the platform, which is asked on connections of its own.
+fn credentials(config: &AzureConfig, global: &Global) -> Result<AzureCredentialProvider, String> {
+    let access = Access::of(config)?;
+    let builder = builder(config, &access.service_url, global);
+    let store = access.give(builder).build().map_err(|e| chain(&e))?;
+    Ok(Arc::clone(store.credentials()))
+}
+
+type Again = Box<dyn Fn() -> Result<AzureCredentialProvider, String> + Send + Sync>;
+
+/// The same, read anew.
+fn again(config: &AzureConfig, ground: &Ground<'_>) -> Again {
+    let (config, global, reload) = (config.clone(), ground.global.clone(), ground.reload.clone());
+    Box::new(move || match reload.as_ref().and_then(|reload| reload()) {
+        Some(ProviderKind::Azure(now)) => credentials(&now, &global),
+        _ => credentials(&config, &global),
     })
 }
 

@@ -11,7 +11,7 @@ use secrecy::ExposeSecret;
 use serde_json::Value;
 
 use crate::config::GcsConfig;
-use crate::providers::wire::Shared;
+use crate::resilience::Shared;
 
 /// No key is longer.
 const MAX_KEY_BYTES: u64 = 64 << 10;

@@ -1,4 +1,5 @@
-//! Requests to the JSON API, and to the XML API where uploads in parts are: one request with a token, one whole answer, within one time limit.
+//! Requests to the JSON API, and to the XML API where uploads in parts are: one request with a token,
+//! one whole answer.
 //!
 //! Source: Cloud Storage JSON API reference, "Objects: list", "get", "delete", and "Encoding URL path parts".
 
@@ -15,8 +16,9 @@ use super::{failure, page};
 use crate::providers::ProviderError;
 use crate::providers::paged::{Page, PageQuery, PageSource};
 use crate::providers::uploads::{self, UploadSource};
-use crate::providers::wire::{Answer, Context, encoded, exchange, path_of, query_of, within};
+use crate::providers::wire::{Answer, Context, encoded, exchange, path_of, query_of};
 use crate::providers::xml::element;
+use crate::resilience::{Kind, Purpose};
 
 const UPLOADS: &str = "list uploads";
 
@@ -34,11 +36,6 @@ pub(super) struct Client {
     pub(super) credentials: GcpCredentialProvider,
     /// No key was found: the credentials are the machine's, if it has any.
     pub(super) keyless: bool,
-    /// For one request with its whole answer.
-    pub(super) page_timeout: Duration,
-    pub(super) delete_timeout: Duration,
-    /// For one call of a copy, of which a large object takes several.
-    pub(super) copy_timeout: Duration,
     /// How many requests may be under way at once.
     pub(super) parallel: usize,
     /// When the bucket last answered a listing.
@@ -74,23 +71,12 @@ impl Client {
         url: &str,
         json: Option<Vec<u8>>,
     ) -> Result<Answer, ProviderError> {
-        let limit = match method {
-            Method::DELETE => self.delete_timeout,
-            Method::POST => self.copy_timeout,
-            _ => self.page_timeout,
+        let kind = match method {
+            Method::DELETE => Kind::Delete,
+            // One call of a copy, of which a large object takes several.
+            Method::POST => Kind::Copy,
+            _ => Kind::Ask,
         };
-        // On the heap, since callers within callers hold it.
-        let sent = Box::pin(self.send_untimed(context, method, url, json));
-        within(limit, context, sent).await
-    }
-
-    async fn send_untimed(
-        &self,
-        context: Context<'_>,
-        method: Method,
-        url: &str,
-        json: Option<Vec<u8>>,
-    ) -> Result<Answer, ProviderError> {
         let has_body = method == Method::POST;
         let mut request = HttpRequest::new(json.map_or_else(HttpRequestBody::empty, HttpRequestBody::from));
         *request.method_mut() = method;
@@ -102,7 +88,9 @@ impl Client {
         if has_body {
             headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
         }
-        exchange(&self.http, context, request).await
+        // On the heap, since callers within callers hold it.
+        let purpose = Purpose::new(kind, context.operation);
+        Box::pin(exchange(&self.http, context, purpose, request)).await
     }
 
     async fn bearer(&self, context: Context<'_>) -> Result<HeaderValue, ProviderError> {

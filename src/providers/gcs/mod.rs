@@ -5,7 +5,7 @@
 //! have, a 404 has to be told from a missing bucket, and a copy of a large object takes several calls.
 //!
 //! What stands for an ETag here is the object's generation: it is new whenever the bytes are, both APIs and every
-//! precondition know it, while their ETags differ. Nothing here retries, and no error text holds a key or a token.
+//! precondition know it, while their ETags differ. No error text holds a key or a token.
 
 mod account;
 mod client;
@@ -18,14 +18,17 @@ use std::sync::{Arc, Mutex};
 use futures::stream::BoxStream;
 use http::{HeaderMap, Method, StatusCode, header};
 use object_store::ObjectStore;
-use object_store::gcp::GoogleCloudStorageBuilder;
+use object_store::client::HttpClient;
+use object_store::gcp::{GcpCredentialProvider, GoogleCloudStorageBuilder};
 
+use super::build::Ground;
 use super::digest::{self, Comparison};
 use super::paged::{self, PageQuery, PageSource, Pages};
 use super::uploads::{self, UnfinishedUpload, UploadSource};
 use super::wire::{self, chain, date};
 use super::{Deletion, Key, ListRequest, Listed, Listing, Probe, ProviderError};
-use crate::config::{GcsConfig, Global};
+use crate::config::{GcsConfig, Global, ProviderKind};
+use crate::resilience::{Fresh, Resilient, Shared};
 use client::Client;
 
 const GOOGLE: &str = "https://storage.googleapis.com";
@@ -45,31 +48,18 @@ pub(super) struct Connected {
 }
 
 /// Builds the clients; reads the account's key, and sends nothing.
-pub(super) fn connect(
-    provider: &str,
-    prefix: &str,
-    config: &GcsConfig,
-    global: &Global,
-) -> Result<Connected, ProviderError> {
-    let unusable = |reason: String| ProviderError::Configuration {
-        provider: provider.to_owned(),
-        reason,
-    };
+pub(super) fn connect(config: &GcsConfig, ground: &Ground<'_>) -> Result<Connected, ProviderError> {
+    let Ground { provider, global, .. } = *ground;
+    let unusable = |reason: String| ground.unusable(reason);
     let base = base_url(config).map_err(unusable)?;
-    let options = wire::client_options(global, base.starts_with("http://"));
-    let http = wire::connect(&options).map_err(unusable)?;
-    let builder = GoogleCloudStorageBuilder::new()
-        .with_bucket_name(&config.bucket)
-        .with_base_url(&base)
-        .with_client_options(options)
-        .with_retry(wire::no_retries(global));
-    let (builder, keyless) = account::open(
-        builder,
-        config,
-        &digest::compared(http.clone(), Comparison::Theirs),
-    )
-    .map_err(unusable)?;
-    let store = builder.build().map_err(|e| unusable(chain(&e)))?;
+    let http = Resilient::client(&ground.shield, &base).map_err(unusable)?;
+    let (first, keyless) = credentials(config, &http, global).map_err(unusable)?;
+    let credentials = Fresh::new(first, again(config, &http, ground), ground.shield.staleness());
+    let store = builder(config, &base, global)
+        .with_credentials(Arc::new(credentials))
+        .with_http_connector(Shared(digest::compared(http.clone(), Comparison::Theirs)))
+        .build()
+        .map_err(|e| unusable(chain(&e)))?;
     let client = Arc::new(Client {
         provider: provider.to_owned(),
         bucket: config.bucket.clone(),
@@ -78,9 +68,6 @@ pub(super) fn connect(
         http,
         credentials: Arc::clone(store.credentials()),
         keyless,
-        page_timeout: global.list_timeout,
-        delete_timeout: global.delete_timeout,
-        copy_timeout: global.upload_timeout,
         parallel: global.max_connections_per_provider,
         bucket_seen: Mutex::default(),
     });
@@ -89,8 +76,44 @@ pub(super) fn connect(
         store: Arc::new(store),
         gcs: Gcs {
             client,
-            prefix: prefix.into(),
+            prefix: ground.prefix.into(),
         },
+    })
+}
+
+fn builder(config: &GcsConfig, base: &str, global: &Global) -> GoogleCloudStorageBuilder {
+    GoogleCloudStorageBuilder::new()
+        .with_bucket_name(&config.bucket)
+        .with_base_url(base)
+        .with_client_options(wire::client_options(global, base.starts_with("http://")))
+        .with_retry(wire::no_retries(global))
+}
+
+/// Where tokens come from, and whether no key was found, so that the machine is asked. A key's tokens are fetched with
+/// our own client.
+fn credentials(
+    config: &GcsConfig,
+    http: &HttpClient,
+    global: &Global,
+) -> Result<(GcpCredentialProvider, bool), String> {
+    let builder = builder(config, &base_url(config)?, global);
+    let (builder, keyless) = account::open(builder, config, http)?;
+    let store = builder.build().map_err(|e| chain(&e))?;
+    Ok((Arc::clone(store.credentials()), keyless))
+}
+
+type Again = Box<dyn Fn() -> Result<GcpCredentialProvider, String> + Send + Sync>;
+
+/// The same, read anew.
+fn again(config: &GcsConfig, http: &HttpClient, ground: &Ground<'_>) -> Again {
+    let (config, global, reload) = (config.clone(), ground.global.clone(), ground.reload.clone());
+    let http = http.clone();
+    Box::new(move || {
+        let now = match reload.as_ref().and_then(|reload| reload()) {
+            Some(ProviderKind::Gcs(now)) => now,
+            _ => config.clone(),
+        };
+        credentials(&now, &http, &global).map(|(source, _)| source)
     })
 }
 

@@ -1,6 +1,4 @@
-//! Signed requests for a bucket: one request, one whole answer, within one time limit.
-
-use std::time::Duration;
+//! Signed requests for a bucket: one request, one whole answer.
 
 use async_trait::async_trait;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
@@ -12,8 +10,9 @@ use super::page;
 use crate::providers::ProviderError;
 use crate::providers::paged::{Page, PageQuery, PageSource};
 use crate::providers::uploads::{self, UploadSource};
-use crate::providers::wire::{Answer, Context, chain, exchange, path_of, query_of, within};
+use crate::providers::wire::{Answer, Context, chain, exchange, path_of, query_of};
 use crate::providers::xml::element;
+use crate::resilience::{Kind, Purpose};
 
 const UPLOADS: &str = "list uploads";
 
@@ -26,12 +25,6 @@ pub(super) struct Client {
     pub(super) region: String,
     pub(super) http: HttpClient,
     pub(super) credentials: AwsCredentialProvider,
-    /// For one request with its whole answer.
-    pub(super) timeout: Duration,
-    /// For one request that deletes.
-    pub(super) delete_timeout: Duration,
-    /// For one part of a copy.
-    pub(super) copy_timeout: Duration,
     /// How many requests may be under way at once.
     pub(super) parallel: usize,
 }
@@ -72,16 +65,16 @@ impl Client {
         method: Method,
         url: &str,
     ) -> Result<Answer, ProviderError> {
+        let kind = match method {
+            Method::DELETE => Kind::Delete,
+            _ => Kind::Ask,
+        };
+        let request = HttpRequest::new(HttpRequestBody::empty());
         // On the heap, since callers within callers hold it.
-        within(
-            self.timeout,
-            context,
-            Box::pin(self.send_untimed(context, method, url)),
-        )
-        .await
+        Box::pin(self.sent((context, kind), method, url, request)).await
     }
 
-    /// The same with headers and a body, for requests that change something and take longer.
+    /// The same with headers and a body, for copies, which take longer.
     pub(super) async fn change(
         &self,
         context: Context<'_>,
@@ -95,27 +88,12 @@ impl Client {
         request
             .headers_mut()
             .insert(header::CONTENT_LENGTH, length.into());
-        within(
-            self.copy_timeout,
-            context,
-            Box::pin(self.sent(context, method, url, request)),
-        )
-        .await
-    }
-
-    async fn send_untimed(
-        &self,
-        context: Context<'_>,
-        method: Method,
-        url: &str,
-    ) -> Result<Answer, ProviderError> {
-        let request = HttpRequest::new(HttpRequestBody::empty());
-        self.sent(context, method, url, request).await
+        Box::pin(self.sent((context, Kind::Copy), method, url, request)).await
     }
 
     async fn sent(
         &self,
-        context: Context<'_>,
+        (context, kind): (Context<'_>, Kind),
         method: Method,
         url: &str,
         mut request: HttpRequest,
@@ -125,7 +103,13 @@ impl Client {
             .parse()
             .map_err(|_| context.invalid("the request's URL is too long or malformed".into()))?;
         self.sign(context, &mut request).await?;
-        exchange(&self.http, context, request).await
+        exchange(
+            &self.http,
+            context,
+            Purpose::new(kind, context.operation),
+            request,
+        )
+        .await
     }
 
     async fn sign(&self, context: Context<'_>, request: &mut HttpRequest) -> Result<(), ProviderError> {
@@ -151,8 +135,7 @@ impl Client {
         let etag = HeaderValue::from_str(etag)
             .map_err(|_| context.invalid("an ETag is none that can be sent".into()))?;
         request.headers_mut().insert(header::IF_MATCH, etag);
-        let sent = Box::pin(self.sent(context, Method::DELETE, url, request));
-        within(self.delete_timeout, context, sent).await
+        Box::pin(self.sent((context, Kind::Delete), Method::DELETE, url, request)).await
     }
 
     /// Ends an upload in parts; whether there was one.

@@ -2,7 +2,7 @@
 //!
 //! Transfers go through object_store. Listings, probes and HEADs are requests of our own on the same connections:
 //! a listing has to survive keys that `object_store::path::Path` refuses, and an answer has to be told apart by
-//! its status, which object_store hides. Nothing here retries, and no error text holds a secret or a signature.
+//! its status, which object_store hides. No error text holds a secret or a signature.
 
 mod client;
 mod copy;
@@ -16,15 +16,16 @@ use std::time::{Duration, Instant};
 use futures::stream::BoxStream;
 use http::{HeaderMap, Method, StatusCode, header};
 use object_store::ObjectStore;
-use object_store::aws::{AmazonS3Builder, Checksum};
-use object_store::client::HttpClient;
+use object_store::aws::{AmazonS3Builder, AwsCredentialProvider, Checksum};
 use secrecy::ExposeSecret;
 
+use super::build::Ground;
 use super::paged::{self, PageQuery, PageSource, Pages};
 use super::uploads::{self, UnfinishedUpload, UploadSource};
 use super::wire::{self, chain, date, described};
 use super::{Deletion, Key, ListRequest, Listed, Listing, Probe, ProviderError};
-use crate::config::{Global, S3Config, S3Credentials};
+use crate::config::{Global, ProviderKind, S3Config, S3Credentials};
+use crate::resilience::{Fresh, Resilient, Shared};
 use client::Client;
 
 pub(super) use copy::PART;
@@ -61,32 +62,23 @@ pub(super) struct Connected {
 }
 
 /// Builds the clients; sends nothing.
-pub(super) fn connect(
-    provider: &str,
-    prefix: &str,
-    config: &S3Config,
-    global: &Global,
-) -> Result<Connected, ProviderError> {
-    let unusable = |reason: String| ProviderError::Configuration {
-        provider: provider.to_owned(),
-        reason,
-    };
+pub(super) fn connect(config: &S3Config, ground: &Ground<'_>) -> Result<Connected, ProviderError> {
+    let Ground { provider, global, .. } = *ground;
+    let unusable = |reason: String| ground.unusable(reason);
     let bucket_url = endpoint::bucket_url(config).map_err(unusable)?;
-    let options = wire::client_options(global, bucket_url.starts_with("http://"));
-    let http = wire::connect(&options).map_err(unusable)?;
-    let builder = AmazonS3Builder::new()
-        .with_bucket_name(&config.bucket)
-        .with_region(endpoint::region(config))
-        .with_endpoint(&bucket_url)
-        .with_virtual_hosted_style_request(true)
-        .with_client_options(options)
+    let http = Resilient::client(&ground.shield, &bucket_url).map_err(unusable)?;
+    let credentials = Fresh::new(
+        credentials(config, global).map_err(unusable)?,
+        again(config, ground),
+        ground.shield.staleness(),
+    );
+    let store = builder(config, global)
+        .map_err(unusable)?
+        .with_credentials(Arc::new(credentials))
         .with_checksum_algorithm(Checksum::SHA256)
-        .with_retry(wire::no_retries(global));
-    let builder = match &config.credentials {
-        Some(credentials) => with_credentials(builder, credentials, http.clone()).map_err(unusable)?,
-        None => with_platform_credentials(builder),
-    };
-    let store = builder.build().map_err(|e| unusable(chain(&e)))?;
+        .with_http_connector(Shared(http.clone()))
+        .build()
+        .map_err(|e| unusable(chain(&e)))?;
     let client = Client {
         provider: provider.to_owned(),
         bucket: config.bucket.clone(),
@@ -94,25 +86,54 @@ pub(super) fn connect(
         region: endpoint::region(config).to_owned(),
         http,
         credentials: Arc::clone(store.credentials()),
-        timeout: global.list_timeout,
-        delete_timeout: global.delete_timeout,
-        copy_timeout: global.upload_timeout,
         parallel: global.max_connections_per_provider,
     };
     Ok(Connected {
         store: Arc::new(store),
         s3: S3 {
             client: Arc::new(client),
-            prefix: prefix.into(),
+            prefix: ground.prefix.into(),
             bucket_seen: Arc::default(),
         },
+    })
+}
+
+fn builder(config: &S3Config, global: &Global) -> Result<AmazonS3Builder, String> {
+    let bucket_url = endpoint::bucket_url(config)?;
+    Ok(AmazonS3Builder::new()
+        .with_bucket_name(&config.bucket)
+        .with_region(endpoint::region(config))
+        .with_endpoint(&bucket_url)
+        .with_virtual_hosted_style_request(true)
+        .with_client_options(wire::client_options(global, bucket_url.starts_with("http://")))
+        .with_retry(wire::no_retries(global)))
+}
+
+/// Where credentials come from: storage.yml, or the platform, which is asked on connections of its own.
+fn credentials(config: &S3Config, global: &Global) -> Result<AwsCredentialProvider, String> {
+    let builder = builder(config, global)?;
+    let builder = match &config.credentials {
+        Some(credentials) => with_credentials(builder, credentials)?,
+        None => with_platform_credentials(builder),
+    };
+    let store = builder.build().map_err(|e| chain(&e))?;
+    Ok(Arc::clone(store.credentials()))
+}
+
+type Again = Box<dyn Fn() -> Result<AwsCredentialProvider, String> + Send + Sync>;
+
+/// The same, read anew.
+fn again(config: &S3Config, ground: &Ground<'_>) -> Again {
+    let (config, global, reload) = (config.clone(), ground.global.clone(), ground.reload.clone());
+    Box::new(move || match reload.as_ref().and_then(|reload| reload()) {
+        Some(ProviderKind::S3(now)) => credentials(&now, &global),
+        _ => credentials(&config, &global),
     })
 }
 
 fn with_credentials(
     builder: AmazonS3Builder,
     credentials: &S3Credentials,
-    http: HttpClient,
 ) -> Result<AmazonS3Builder, String> {
     // object_store panics on a header value that is none.
     let sendable = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_graphic());
@@ -121,8 +142,7 @@ fn with_credentials(
     }
     let mut builder = builder
         .with_access_key_id(&credentials.access_key_id)
-        .with_secret_access_key(credentials.secret_access_key.expose_secret())
-        .with_http_connector(wire::Shared(http));
+        .with_secret_access_key(credentials.secret_access_key.expose_secret());
     if let Some(token) = &credentials.session_token {
         if !sendable(token.expose_secret()) {
             return Err(

@@ -103,7 +103,7 @@ impl Deployment {
         let folders = "folders:\n  permits: { path: permits, access: public, allowed_types: ['*'] }\n  \
                        public: { path: public, access: public, allowed_types: ['*'] }\n";
         let first = yaml.trim_start().split(':').next().expect("a provider");
-        let text = format!("providers:\n{yaml}\nactive_provider: {first}\n{folders}");
+        let text = format!("providers:\n{yaml}\nactive_provider: {first}\nretry_attempts: 0\n{folders}");
         fs::write(self.env.config(), text).expect("storage.yml");
     }
 

@@ -198,7 +198,7 @@ fn a_page_that_comes_too_slowly_is_an_outage() {
         let error = error.unwrap();
         assert_eq!(
             error.to_string(),
-            "town: list failed: no whole answer within 200 ms"
+            "town: list timed out: no whole answer within 200 ms (list_timeout)"
         );
     });
 }

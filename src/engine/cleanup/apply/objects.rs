@@ -9,7 +9,6 @@ use super::session::{ApplyError, Work};
 use crate::engine::objects::{
     MoveOutcome, PurgeOutcome, evidence_of, move_object, purge, put_back, sidecar_key, trash_key,
 };
-use crate::engine::upload::provider_code;
 use crate::failpoint::reach;
 use crate::metadata::journal::{Action, Intended, NewStep, Settlement, StepState};
 use crate::providers::{Key, Provider, ProviderError, sidecar_object};
@@ -172,7 +171,7 @@ async fn unfinished(planned: &Planned, error: ProviderError) -> Acted {
         object,
     } = &planned.candidate;
     match provider.head(key).await {
-        Ok(Some(found)) if found == *object => Acted::Failed(error.to_string(), provider_code(&error)),
+        Ok(Some(found)) if found == *object => Acted::Failed(error.to_string(), error.code()),
         _ => Acted::Unclear(error),
     }
 }

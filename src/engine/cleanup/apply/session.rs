@@ -13,7 +13,6 @@ use super::{BATCH, Refusal, multipart, objects, records, refusals, sizes};
 use crate::engine::Interrupt;
 use crate::engine::journal::{Journal, JournalError, RunHandle, recover};
 use crate::engine::ownership::{self, Permit};
-use crate::engine::upload::provider_code;
 use crate::failpoint::reach;
 use crate::metadata::MetadataError;
 use crate::metadata::journal::RunStatus;
@@ -233,7 +232,7 @@ impl Work<'_> {
 
     /// An item that a provider's error left as it is.
     pub fn failed(&mut self, item: &str, error: &ProviderError) -> Result<(), ApplyError> {
-        Ok(self.outcome.fail(item, error, provider_code(error))?)
+        Ok(self.outcome.fail(item, error, error.code())?)
     }
 
     /// An object, or a sidecar by itself, is away.

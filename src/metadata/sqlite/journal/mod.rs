@@ -264,6 +264,16 @@ impl JournalStore for SqliteJournal {
             .await
     }
 
+    async fn swap_note(&self, topic: &str, name: &str, expected: Option<&str>, value: &str) -> Result<bool> {
+        let note = notes::Swap {
+            topic: topic.to_owned(),
+            name: name.to_owned(),
+            expected: expected.map(str::to_owned),
+            value: value.to_owned(),
+        };
+        self.write(move |connection| notes::swap(connection, &note)).await
+    }
+
     async fn forget_notes(&self, topic: &str) -> Result<()> {
         let topic = topic.to_owned();
         self.write(move |connection| notes::forget(connection, &topic))

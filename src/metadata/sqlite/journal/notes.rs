@@ -1,6 +1,6 @@
-//! Notes of how far long looks have come.
+//! Notes: how far long looks have come, and what processes tell each other of providers.
 
-use rusqlite::Connection;
+use rusqlite::{Connection, OptionalExtension};
 
 use super::values::Answer;
 
@@ -25,6 +25,31 @@ pub(super) fn all(connection: &Connection, topic: &str) -> Answer<Vec<(String, S
         .prepare_cached("SELECT name, value FROM main.civic_storage_notes WHERE topic = ?1 ORDER BY name")?;
     let notes = statement.query_map([topic], |row| Ok((row.get(0)?, row.get(1)?)))?;
     Ok(notes.collect::<Result<_, _>>()?)
+}
+
+/// A value in place of another.
+pub(super) struct Swap {
+    pub(super) topic: String,
+    pub(super) name: String,
+    pub(super) expected: Option<String>,
+    pub(super) value: String,
+}
+
+/// Whether what was expected was there.
+pub(super) fn swap(connection: &Connection, swap: &Swap) -> Answer<bool> {
+    let read = "SELECT value FROM main.civic_storage_notes WHERE topic = ?1 AND name = ?2";
+    let there: Option<String> = connection
+        .query_row(read, [&swap.topic, &swap.name], |row| row.get(0))
+        .optional()?;
+    if there != swap.expected {
+        return Ok(false);
+    }
+    put(
+        connection,
+        &swap.topic,
+        &[(swap.name.clone(), swap.value.clone())],
+    )?;
+    Ok(true)
 }
 
 pub(super) fn forget(connection: &Connection, topic: &str) -> Answer<()> {
@@ -52,6 +77,20 @@ mod tests {
         put(&connection, "b", &[pair("2", "other")]).unwrap();
         put(&connection, "a", &[pair("2", "z")]).unwrap();
         assert_eq!(all(&connection, "a").unwrap(), [pair("1", "y"), pair("2", "z")]);
+        let swap = |expected: Option<&str>, value: &str| {
+            let note = Swap {
+                topic: "a".to_owned(),
+                name: "3".to_owned(),
+                expected: expected.map(str::to_owned),
+                value: value.to_owned(),
+            };
+            swap(&connection, &note).unwrap()
+        };
+        assert!(!swap(Some("x"), "y"), "nothing is there");
+        assert!(swap(None, "x"));
+        assert!(!swap(None, "y"), "something is there");
+        assert!(swap(Some("x"), "y") && !swap(Some("x"), "z"));
+        assert_eq!(all(&connection, "a").unwrap()[2], pair("3", "y"));
         forget(&connection, "a").unwrap();
         assert_eq!(all(&connection, "a").unwrap(), []);
         assert_eq!(all(&connection, "b").unwrap(), [pair("2", "other")]);

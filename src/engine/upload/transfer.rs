@@ -1,0 +1,194 @@
+//! One file on its way: its bytes and its sidecar to one provider, or to the next where that one is down; or everything
+//! back as it was.
+//!
+//! A file that goes elsewhere does so under another id, with an intent of its own: nobody can tell what the first provider
+//! made of it, so the first intent stays until it is known that nothing is left there.
+
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use object_store::path::Path;
+use tokio::sync::{Semaphore, mpsc};
+
+use super::check::Candidate;
+use super::commit::Arrived;
+use super::put::{self, PutError, Target, Way};
+use super::record::{self, attributes};
+use super::source::Source;
+use super::{Desk, Outcome, UploadRequest};
+use crate::engine::sidecar;
+use crate::failpoint;
+use crate::metadata::FileRecord;
+use crate::metadata::journal::{StoredFile, UploadIntent};
+use crate::providers::{Key, Provider, ProviderError};
+
+/// What the transfers of one upload share.
+pub(super) struct Line {
+    pub(super) request: UploadRequest,
+    pub(super) way: Way,
+    pub(super) permits: Arc<Semaphore>,
+    pub(super) told: mpsc::Sender<Arrived>,
+}
+
+/// A file with its record, on its way to a provider.
+pub(super) struct Planned {
+    pub(super) candidate: Candidate,
+    pub(super) place: Place,
+}
+
+/// Where a file is to be, and as what.
+pub(super) struct Place {
+    /// Which of the targets.
+    target: usize,
+    key: Key,
+    pub(super) record: FileRecord,
+}
+
+impl Place {
+    /// `None` where no path can name it.
+    pub(super) fn new(
+        request: &UploadRequest,
+        target: usize,
+        candidate: &Candidate,
+        now: DateTime<Utc>,
+    ) -> Option<Self> {
+        let provider = request.targets.provider(target);
+        let (key, record) = record::new((request, provider), &candidate.name, candidate.size, now)?;
+        Some(Self { target, key, record })
+    }
+
+    pub(super) fn intent(&self, request: &UploadRequest, desk: &Desk, now: DateTime<Utc>) -> UploadIntent {
+        UploadIntent {
+            file_id: self.record.id.clone(),
+            run_id: desk.run_id.clone(),
+            provider: request.targets.provider(self.target).name.clone(),
+            key: self.record.relative_path.clone(),
+            size: u64::try_from(self.record.size).unwrap_or_default(),
+            owner: desk.owner.clone(),
+            renewed_at: now,
+        }
+    }
+}
+
+/// Sends a file to the first provider that takes it.
+pub(super) async fn transfer(line: &Line, desk: &Desk, planned: Planned) -> Arrived {
+    let Planned { candidate, mut place } = planned;
+    let path = candidate.path.clone();
+    let (mut left, mut reasons) = (Vec::new(), Vec::new());
+    let arrived = loop {
+        let error = match deliver(line, &candidate, &place).await {
+            Ok((places, sha256)) => break there(line, &path, place, (places, sha256)),
+            Err(error) => error,
+        };
+        let next = line.request.targets.after(place.target, &error).await;
+        let next = match next {
+            Some(target) => replan(line, desk, target, &candidate).await,
+            None => None,
+        };
+        let provider = Arc::clone(line.request.targets.provider(place.target));
+        reasons.push(error.to_string());
+        let failed = std::mem::take(&mut place.record.id);
+        left.push((provider, place.key.clone(), failed));
+        match next {
+            Some(next) => place = next,
+            None => break failed_for(&path, &reasons, &error),
+        }
+    };
+    for (provider, key, id) in left {
+        forget(desk, &provider, &key, id).await;
+    }
+    arrived
+}
+
+/// The same file for another provider, written down; `None` where that cannot be done.
+async fn replan(line: &Line, desk: &Desk, target: usize, candidate: &Candidate) -> Option<Place> {
+    let now = line.request.targets.now();
+    let place = Place::new(&line.request, target, candidate, now)?;
+    let intent = place.intent(&line.request, desk, now);
+    match desk.store.intend_uploads(&[intent]).await {
+        Ok(()) => {
+            failpoint::reach("upload.after-second-intent");
+            Some(place)
+        }
+        Err(error) => {
+            tracing::warn!("{} goes to no other provider: {error}", candidate.path.display());
+            None
+        }
+    }
+}
+
+fn there(line: &Line, path: &std::path::Path, place: Place, (places, sha256): (Places, String)) -> Arrived {
+    Arrived::There {
+        file: path.display().to_string(),
+        places,
+        provider: Arc::clone(line.request.targets.provider(place.target)),
+        stored: Box::new(StoredFile {
+            record: place.record,
+            sha256,
+        }),
+    }
+}
+
+/// One error that has each provider's reason.
+fn failed_for(path: &std::path::Path, reasons: &[String], last: &PutError) -> Arrived {
+    let why = match reasons {
+        [one] => one.clone(),
+        many => format!("no provider took it: {}", many.join("; ")),
+    };
+    Arrived::Settled {
+        file: path.display().to_string(),
+        outcome: Outcome::failed(&why, last.code()),
+    }
+}
+
+async fn deliver(line: &Line, candidate: &Candidate, place: &Place) -> Result<(Places, String), PutError> {
+    let provider = line.request.targets.provider(place.target);
+    let places = Places::of(provider, &place.key)?;
+    let local = provider.type_name == "local";
+    let (attributes, fits) = attributes(&place.record);
+    let target = Target {
+        provider,
+        location: &places.object,
+        attributes,
+        expected: None,
+    };
+    let source = Source::of_file(candidate.again().map_err(PutError::Read)?);
+    let sha256 = put::send(target, &line.way, source, candidate.size).await?;
+    failpoint::reach("upload.after-put");
+    if local || !fits {
+        let sidecar = sidecar::render(&place.record, None).map_err(|error| PutError::Read(error.into()))?;
+        put::small(provider, &places.sidecar, sidecar).await?;
+        failpoint::reach("upload.after-sidecar");
+    }
+    Ok((places, sha256))
+}
+
+/// Takes back what a provider may have of a file that it did not take, and the intent with it. Where it does not answer,
+/// the intent stays, and the next run's recovery ends it.
+async fn forget(desk: &Desk, provider: &Provider, key: &Key, id: String) {
+    let gone = match Places::of(provider, key) {
+        Ok(places) => put::take_back(provider, &[&places.sidecar, &places.object]).await,
+        // No request can have named it.
+        Err(_) => true,
+    };
+    if gone && let Err(error) = desk.store.withdraw_intents(&[id]).await {
+        tracing::warn!("an intent is left to the next run: {error}");
+    }
+}
+
+/// Where a file and its sidecar go.
+#[derive(Debug)]
+pub(super) struct Places {
+    pub(super) object: Path,
+    pub(super) sidecar: Path,
+}
+
+impl Places {
+    fn of(provider: &Provider, key: &Key) -> Result<Self, ProviderError> {
+        let sidecar = [key.as_bytes(), crate::providers::SIDECAR_SUFFIX].concat();
+        Ok(Self {
+            object: provider.location(key)?,
+            sidecar: provider.location(&Key::new(sidecar))?,
+        })
+    }
+}
