@@ -16,7 +16,7 @@ use super::changes::{BATCH, Changes, Sites, failed, failed_by, is_uncertain};
 use super::cleanup::ItemError;
 use super::journal::{JournalError, RunHandle};
 use super::objects::{
-    MoveOutcome, PurgeOutcome, evidence_of, move_object, purge, purge_all, still_holds, trash_key,
+    MoveOutcome, PurgeOutcome, evidence_of, move_to_new_place, purge, purge_all, still_holds, trash_key,
 };
 use super::{Interrupt, Progress};
 use crate::failpoint::reach;
@@ -340,7 +340,7 @@ async fn act((_, step, target): &Written) -> Acted {
     let to_key = step.to_key.as_deref().map(Key::from);
     let outcome = match (step.action, evidence, to_key) {
         (Action::Trash, Some(evidence), Some(to)) => {
-            move_object(&target.provider, &target.key, &to, evidence).await
+            move_to_new_place(&target.provider, &target.key, &to, evidence).await
         }
         (Action::Purge, Some(evidence), _) => {
             let purged = purge(&target.provider, &target.key, evidence).await;

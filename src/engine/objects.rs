@@ -133,6 +133,46 @@ pub async fn move_object(
     Ok(outcome)
 }
 
+/// The same to a place that nobody has used before, of an object that was seen a moment ago. Where a provider deletes on
+/// condition, the deletion itself is the second look: it is refused where something else stands at the key by then.
+///
+/// # Errors
+/// As [`move_object`], which may be called after it.
+///
+/// # Cancellation
+/// As [`move_object`].
+pub async fn move_to_new_place(
+    provider: &Provider,
+    from: &Key,
+    to: &Key,
+    evidence: &Evidence,
+) -> Result<MoveOutcome, ProviderError> {
+    let (Some(last_modified), Some(etag), true) = (
+        evidence.last_modified,
+        &evidence.etag,
+        provider.deletes_on_condition().await,
+    ) else {
+        return move_object(provider, from, to, evidence).await;
+    };
+    let seen = Listed {
+        key: from.clone(),
+        kind: EntryKind::Object,
+        size: evidence.size,
+        last_modified,
+        etag: Some(etag.clone()),
+    };
+    let sidecar = sidecar_key(from);
+    // Both come to their end: a copy that nobody waits for may be made all the same.
+    let (outcome, found) = futures::join!(copy(provider, from, to, &seen), provider.head(&sidecar));
+    match outcome? {
+        MoveOutcome::Moved if found?.is_some() => move_sidecar(provider, from, to).await?,
+        // Whether the object is gone, or all of the bucket, a look tells.
+        MoveOutcome::Missing => return move_object(provider, from, to, evidence).await,
+        outcome => return Ok(outcome),
+    }
+    Ok(MoveOutcome::Moved)
+}
+
 /// Brings an object back from the trash to its key. Its time and ETag may have changed on the way there; its
 /// place, which is one run's alone, says that it is the right one, and its size is compared.
 ///
@@ -342,22 +382,23 @@ async fn arrived(
     Ok(MoveOutcome::Moved)
 }
 
-/// Deletes what has been copied, after one more look at it.
+/// Deletes what has been copied, after one more look at it where the deletion itself is none.
 async fn delete_source(
     provider: &Provider,
     from: &Key,
     source: &Listed,
 ) -> Result<MoveOutcome, ProviderError> {
-    match provider.head(from).await? {
-        Some(found) if still_holds(&evidence_of(source), &found) => {
-            Ok(match provider.delete_seen(from, &found).await? {
-                Deletion::Deleted | Deletion::Absent => MoveOutcome::Moved,
-                Deletion::Changed => MoveOutcome::Changed,
-            })
+    if source.etag.is_none() || !provider.deletes_on_condition().await {
+        match provider.head(from).await? {
+            Some(found) if still_holds(&evidence_of(source), &found) => {}
+            Some(_) => return Ok(MoveOutcome::Changed),
+            None => return Ok(MoveOutcome::Moved),
         }
-        Some(_) => Ok(MoveOutcome::Changed),
-        None => Ok(MoveOutcome::Moved),
     }
+    Ok(match provider.delete_seen(from, source).await? {
+        Deletion::Deleted | Deletion::Absent => MoveOutcome::Moved,
+        Deletion::Changed => MoveOutcome::Changed,
+    })
 }
 
 /// The sidecar is derived from the row: where one stands at the target already, that one stays, and so does ours.

@@ -45,7 +45,7 @@ impl Provider {
     /// The object is gone or it is there.
     pub async fn delete_seen(&self, key: &Key, seen: &Listed) -> Result<Deletion, ProviderError> {
         let condition = match &seen.etag {
-            Some(etag) if self.holds_to_conditions().await => Some(etag),
+            Some(etag) if self.deletes_on_condition().await => Some(etag),
             _ => None,
         };
         reach("delete.before-request");
@@ -69,7 +69,8 @@ impl Provider {
         }
     }
 
-    async fn holds_to_conditions(&self) -> bool {
+    /// Whether [`Provider::delete_seen`] of what has an ETag is on condition here; the first call tries it.
+    pub async fn deletes_on_condition(&self) -> bool {
         let other = match &self.lister {
             Lister::Local(_) => return false,
             Lister::S3(_) => "\"00000000000000000000000000000000\"",

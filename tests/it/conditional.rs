@@ -7,7 +7,7 @@ use crate::change::unsettled;
 use crate::cleanup_apply::Stopped;
 use crate::common::deployment::{key, uuid};
 use crate::common::{Remote, TestEnv, World};
-use crate::delete::killed;
+use crate::delete::{killed, run_id};
 
 const AT: &str = "delete.before-request";
 
@@ -126,5 +126,50 @@ mod needs_server {
         world.record(3, &key("permits", 3));
         let run = world.town().civic(&["storage:delete", "--yes", &uuid(3)]);
         assert_eq!((run.code, trials()), (0, 0), "{run:?}");
+    }
+
+    #[test]
+    fn a_file_and_its_sidecar_go_to_the_trash_and_no_request_is_made_that_the_deletion_itself_answers() {
+        let Some(bucket) = TestEnv::gcs() else { return };
+        let asked = bucket.clone();
+        let (world, root) = world(bucket);
+        let about_files = || {
+            let all = asked.requests();
+            all.iter().filter(|one| one.contains("permits")).count()
+        };
+        let before = about_files();
+        assert_eq!(world.town().civic(&["storage:delete", "--yes", &uuid(1)]).code, 0);
+        assert_eq!(
+            about_files() - before,
+            6,
+            "a look, a copy of the generation that another look tells, a look at the copy, one for a sidecar, a deletion"
+        );
+        let sidecar = format!("{}.meta.json", key("permits", 2));
+        world.object_of(&sidecar, b"{}");
+        let run = world
+            .town()
+            .civic(&["storage:delete", "--yes", "--json", &uuid(2)]);
+        assert_eq!(run.code, 0, "{run:?}");
+        let at = |key: &str| world.bytes(&format!("{root}/town/{key}"));
+        let trashed = format!(".trash/{}/{}", run_id(&run), key("permits", 2));
+        assert_eq!(at(&trashed).as_deref(), Some(&[b'x'; 10][..]));
+        assert_eq!(at(&format!("{trashed}.meta.trash")).as_deref(), Some(&b"{}"[..]));
+        assert_eq!((at(&key("permits", 2)), at(&sidecar)), (None, None));
+    }
+
+    #[test]
+    fn a_copy_that_finds_nothing_is_not_believed_while_a_look_finds_the_object() {
+        let Some(bucket) = TestEnv::gcs() else { return };
+        let asked = bucket.clone();
+        let (world, root) = world(bucket);
+        asked.faults(&json!([{ "method": "POST", "match": "permits", "status": 404, "times": 1 }]));
+        let run = world
+            .town()
+            .civic(&["storage:delete", "--yes", "--json", &uuid(1)]);
+        assert_eq!(run.code, 0, "{run:?}");
+        let trashed = format!(".trash/{}/{}", run_id(&run), key("permits", 1));
+        let at = |key: &str| world.bytes(&format!("{root}/town/{key}"));
+        assert!(at(&trashed).is_some(), "{run:?}");
+        assert_eq!(at(&key("permits", 1)), None, "it is nowhere but in the trash");
     }
 }
