@@ -19,7 +19,7 @@ use crate::providers::{Provider, ProviderError};
 
 const OPERATION: &str = "upload";
 /// Parts of one file under way at once.
-const PARTS_IN_FLIGHT: usize = 3;
+const PARTS_IN_FLIGHT: usize = 8;
 /// KiB of files' bytes that one upload holds at once, whatever the number and the size of its files. A larger part, as
 /// files of over 480 GiB have, goes alone.
 const HELD: u32 = 48 << 10;
