@@ -132,6 +132,8 @@ impl GlobalArgs {
 pub enum Command {
     #[command(name = "storage:usage")]
     Usage(commands::usage::UsageArgs),
+    #[command(name = "storage:quota")]
+    Quota(commands::quota::QuotaArgs),
     #[command(name = "storage:list")]
     List(commands::list::ListArgs),
     #[command(name = "storage:info")]
@@ -180,6 +182,7 @@ impl Command {
     fn run(self, context: &Context) -> Result<Outcome, Failure> {
         match self {
             Self::Usage(args) => context.block_on(commands::usage::run(context, args)),
+            Self::Quota(args) => context.block_on(commands::quota::run(context, args)),
             Self::List(args) => context.block_on(commands::list::run(context, args)),
             Self::Info(args) => context.block_on(commands::info::run(context, args)),
             Self::Upload(args) => commands::upload::run(context, &args),

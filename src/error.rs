@@ -121,6 +121,15 @@ impl Failure {
         self
     }
 
+    /// Adds all of an object to `details`.
+    #[must_use]
+    pub fn with(mut self, more: Option<&Value>) -> Self {
+        if let (Value::Object(details), Some(Value::Object(more))) = (&mut self.details, more) {
+            details.extend(more.clone());
+        }
+        self
+    }
+
     /// Adds to `details`.
     #[must_use]
     pub fn detail(mut self, key: &str, value: impl Into<Value>) -> Self {

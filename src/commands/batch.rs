@@ -7,6 +7,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::engine::cleanup::{ErrorSummary, ItemError};
+use crate::engine::quota;
 use crate::engine::upload::Switch;
 use crate::error::{Code, Exit, Failure};
 use crate::metadata::journal::RunStatus;
@@ -41,6 +42,8 @@ pub struct Batch {
     errors: ErrorSummary,
     first_error: Option<ItemError>,
     switches: Vec<Switch>,
+    /// Bytes of files for which there was no room.
+    wanted: u64,
 }
 
 impl Batch {
@@ -58,6 +61,7 @@ impl Batch {
             errors: ErrorSummary::default(),
             first_error: None,
             switches: Vec::new(),
+            wanted: 0,
         }
     }
 
@@ -112,6 +116,7 @@ impl Batch {
     /// As [`Self::success`].
     pub fn fail(&mut self, error: &ItemError) -> io::Result<()> {
         self.errors.add(error);
+        self.wanted = self.wanted.saturating_add(quota::wanted(error));
         self.first_error.get_or_insert_with(|| error.clone());
         let mut item = serde_json::to_value(error)?;
         item["success"] = false.into();
@@ -188,7 +193,11 @@ impl Batch {
         if self.total() == 1 {
             let message = format!("{}: {}", first.file, first.error);
             let failure = Failure::new(exit, Code::named(&first.error_code), message);
-            return Some(failure.detail("path", first.file.as_str()));
+            return Some(
+                failure
+                    .detail("path", first.file.as_str())
+                    .with(first.details.as_ref()),
+            );
         }
         let message = format!(
             "{} of {} files could not be {}",
@@ -196,7 +205,13 @@ impl Batch {
             format_count(self.total()),
             self.words.done
         );
-        let failure = Failure::new(exit, Code::BatchOperation, message);
+        let failure = match (exit, &first.details) {
+            (Exit::QuotaExceeded, Some(details)) => {
+                let details = quota::of_all(details, self.wanted);
+                Failure::new(exit, Code::QuotaExceeded, message).with(Some(&details))
+            }
+            _ => Failure::new(exit, Code::BatchOperation, message),
+        };
         Some(failure.detail(
             "errorSummary",
             serde_json::to_value(&self.errors).unwrap_or_default(),
@@ -279,9 +294,15 @@ fn listed(item: &[u8]) -> serde_json::Result<Value> {
             record.insert("source".into(), source);
             Ok(Value::Object(record))
         }
-        Value::String(file) => Ok(json!({
-            "file": file, "error": item["error"], "errorCode": item["errorCode"],
-        })),
+        Value::String(file) => {
+            let mut failed = json!({
+                "file": file, "error": item["error"], "errorCode": item["errorCode"],
+            });
+            if let Some(details) = item.get("details") {
+                failed["details"] = details.clone();
+            }
+            Ok(failed)
+        }
         _ => Ok(json!({ "source": source, "size": item["size"] })),
     }
 }

@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use crate::Context;
 use crate::engine::changes::{Changes, Sites};
 use crate::engine::cleanup::ItemError;
+use crate::engine::quota;
 use crate::error::{Code, Exit, Failure};
 use crate::metadata::journal::RunStatus;
 use crate::output::{Align, Human, Outcome, Table, View, format_count, format_size};
@@ -132,7 +133,8 @@ fn failure(words: Words, changes: &Changes) -> Option<Failure> {
     if total == 1 {
         let code = Code::named(&first.error_code);
         let message = format!("{}: {}", first.file, first.error);
-        return Some(Failure::new(exit, code, message).detail("path", first.file.as_str()));
+        let failure = Failure::new(exit, code, message).detail("path", first.file.as_str());
+        return Some(failure.with(first.details.as_ref()));
     }
     let message = format!(
         "{} of {} files could not be {}",
@@ -141,7 +143,14 @@ fn failure(words: Words, changes: &Changes) -> Option<Failure> {
         words.done
     );
     let summary = serde_json::to_value(&changes.errors).unwrap_or_default();
-    Some(Failure::new(exit, Code::BatchOperation, message).detail("errorSummary", summary))
+    let failure = match (exit, &first.details) {
+        (Exit::QuotaExceeded, Some(details)) => {
+            let details = quota::of_all(details, changes.wanted);
+            Failure::new(exit, Code::QuotaExceeded, message).with(Some(&details))
+        }
+        _ => Failure::new(exit, Code::BatchOperation, message),
+    };
+    Some(failure.detail("errorSummary", summary))
 }
 
 struct ChangesView {

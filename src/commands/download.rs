@@ -112,6 +112,7 @@ async fn find(context: &Context, names: &[String], batch: &mut Batch) -> Result<
                     file: name.clone(),
                     error: failure.message,
                     error_code: "STORAGE_FILE_NOT_FOUND".into(),
+                    details: None,
                 })
                 .map_err(|error| no_room(&error))?,
         }
@@ -152,6 +153,7 @@ async fn wanted(
                     file: title(&record),
                     error: failure.message,
                     error_code: "STORAGE_CONFIGURATION_ERROR".into(),
+                    details: None,
                 })
                 .map_err(|error| no_room(&error))?,
         }
@@ -212,6 +214,7 @@ fn item_error(record: &FileRecord, error: &DownloadError) -> ItemError {
         file: title(record),
         error: error.to_string(),
         error_code: error.code().to_owned(),
+        details: None,
     }
 }
 

@@ -24,6 +24,7 @@ pub mod list;
 pub mod man;
 pub mod migrate;
 pub mod r#move;
+pub mod quota;
 pub mod reconstruct;
 pub mod runs;
 pub mod trash;

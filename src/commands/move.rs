@@ -6,7 +6,7 @@ use serde_json::json;
 use super::changes::{Words, conclude, counts, planned, sites, status};
 use super::named;
 use super::ownership::{self, OwnershipArgs};
-use super::shared::folder_rules;
+use super::shared::{folder_rules, limits};
 use crate::Context;
 use crate::config::Access;
 use crate::engine::Clock;
@@ -83,13 +83,14 @@ pub fn run(context: &Context, args: &MoveArgs) -> Result<Outcome, Failure> {
         let request = RefileRequest {
             records,
             folder,
+            limits: limits(context)?,
             concurrency,
             now: context.clock().now(),
         };
         let Some(journal) = journal else {
             let touched = ownership::of_records(&sites, &request.records);
             ownership::warn(context, &mut sites, touched.iter().map(String::as_str)).await?;
-            let mut changes = refile::plan(&sites, &request).await;
+            let mut changes = refile::plan((&sites, &*context.history()?), &request).await?;
             changes.fail_all(unknown);
             return Ok(planned(WORDS, changes));
         };

@@ -6,6 +6,7 @@ use crate::Context;
 use crate::engine::Interrupt;
 use crate::engine::upload::{FolderRules, Way};
 use crate::error::Failure;
+use crate::metadata::quota::Limits;
 use crate::metadata::{FileRecord, MetadataStore, Stamp};
 
 /// Refuses a folder that neither storage.yml nor any record names: a slip of the pen must not look like an empty
@@ -45,6 +46,25 @@ pub fn folder_rules(context: &Context, name: &str) -> Result<FolderRules, Failur
         name: folder.name.clone(),
         allowed_types: folder.allowed_types.clone(),
         max_size: folder.max_size.map_or(largest, |own| own.min(largest)),
+    })
+}
+
+/// What folders may hold, as storage.yml has it.
+///
+/// # Errors
+/// Everything that is wrong with the configuration.
+pub fn limits(context: &Context) -> Result<Limits, Failure> {
+    let config = context.config()?;
+    let folders = config.folders.values().filter_map(|folder| {
+        let quota = folder.quota.filter(|quota| *quota > 0)?;
+        Some((folder.name.clone(), quota))
+    });
+    let global = &config.global;
+    Ok(Limits {
+        folders: folders.collect(),
+        all: Some(global.global_quota).filter(|quota| *quota > 0),
+        counts_trash: global.quota_counts_trash,
+        enforced: global.quota_enforcement,
     })
 }
 

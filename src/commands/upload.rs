@@ -9,7 +9,7 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use super::batch::{Batch, Words};
-use super::shared::folder_rules;
+use super::shared::{folder_rules, limits};
 use crate::Context;
 use crate::engine::journal::{Journal, recover};
 use crate::engine::upload::{
@@ -77,7 +77,7 @@ pub fn run(context: &Context, args: &UploadArgs) -> Result<Outcome, Failure> {
     let progress = context.progress();
     if args.dry_run {
         let request = request(context, args, None)?;
-        let (metadata, clock) = (context.metadata()?, context.clock());
+        let (metadata, clock) = (context.history()?, context.clock());
         return context.block_on_changes(|interrupt| async move {
             let mut batch = Batch::new(WORDS, context.printer(), true);
             let around = Surroundings {
@@ -169,6 +169,7 @@ fn request(
         targets: Arc::new(Targets::new(active, others, context.doctor(notes)?)),
         providers,
         folder: folder_rules(context, &args.folder)?,
+        limits: limits(context)?,
         description: args.description.clone(),
         uploaded_by: args.uploaded_by.clone(),
         skip_existing: args.skip_existing,
@@ -218,7 +219,7 @@ impl Outcomes for Batch {
             }
             Item::Skipped(record) => self.skip(&record, file),
             Item::Planned { size } => self.plan(file, size),
-            Item::Failed { .. } => Ok(()),
+            Item::Failed { .. } | Item::Full(_) => Ok(()),
         }
     }
 }

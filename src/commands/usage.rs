@@ -13,11 +13,16 @@ use crate::Context;
 use crate::engine::Clock as _;
 use crate::engine::usage::{self, Breakdown, Tallies, Tally, UsageReport, UsageRequest};
 use crate::error::Failure;
-use crate::output::{Align, Human, Outcome, Table, View, format_count, format_size};
+use crate::output::{Align, Human, Outcome, Table, View, bar, format_count, format_size};
+
+/// Columns of a terminal from which on there is room for bars.
+const BARS_FROM: u16 = 60;
 
 /// Shows how much is stored: in all, by folder, by provider
 ///
-/// Counts the records of the metadata database; no provider is asked.
+/// Counts the records of the metadata database; no provider is asked. A report is kept for five minutes, unless this
+/// program changes something in between, and says how old it is when it is given again. CivicPress may have changed
+/// something meanwhile; --refresh counts anew.
 #[derive(Debug, Args)]
 pub struct UsageArgs {
     /// Count this folder only
@@ -32,6 +37,9 @@ pub struct UsageArgs {
         default_value = "folder,provider"
     )]
     by: Vec<By>,
+    /// Count anew rather than give a report of the last five minutes again
+    #[arg(long)]
+    refresh: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -63,21 +71,29 @@ impl From<By> for Breakdown {
 /// A folder that is not known, a configuration or a database that cannot be read.
 pub async fn run(context: &Context, args: UsageArgs) -> Result<Outcome, Failure> {
     let roots = context.roots()?;
-    let store = context.metadata()?;
+    let store = context.history()?;
     let folder = args.folder.as_deref();
-    shared::known_folder(context, store.as_ref(), folder).await?;
+    shared::known_folder(context, &*store, folder).await?;
     let by: Vec<Breakdown> = args.by.into_iter().map(Breakdown::from).collect();
     let request = UsageRequest {
         folder,
         roots: &roots,
         by: &by,
+        active: &context.config()?.active_provider,
+        refresh: args.refresh,
         now: context.clock().now(),
     };
-    let report = usage::usage(store.as_ref(), &request).await?;
-    Ok(Outcome::done(UsageView(report)))
+    let report = usage::usage(&*store, &request).await?;
+    Ok(Outcome::done(UsageView {
+        age_seconds: report.age_seconds(request.now),
+        report,
+    }))
 }
 
-struct UsageView(UsageReport);
+struct UsageView {
+    report: UsageReport,
+    age_seconds: u64,
+}
 
 /// A breakdown: the word for one of its rows, and the rows.
 struct Section<'a> {
@@ -87,7 +103,7 @@ struct Section<'a> {
 
 impl UsageView {
     fn sections(&self) -> impl Iterator<Item = Section<'_>> {
-        let report = &self.0;
+        let report = &self.report;
         [
             ("folder", &report.by_folder),
             ("provider", &report.by_provider),
@@ -102,8 +118,34 @@ impl UsageView {
         })
     }
 
+    /// What has a line of its own, where there is any of it.
+    fn asides(&self) -> impl Iterator<Item = (&'static str, Tally)> {
+        let report = &self.report;
+        [
+            ("unmapped", report.unmapped),
+            ("archived", report.archived),
+            ("trash", report.trash),
+            ("inFlight", report.in_flight),
+        ]
+        .into_iter()
+        .filter(|(_, tally)| tally.files > 0)
+    }
+
+    fn aside_lines(&self, out: &mut Human<'_>) -> io::Result<()> {
+        for (word, tally) in self.asides() {
+            let what = match word {
+                "archived" => "Archived, where CivicPress does not read it",
+                "trash" => "Trash, beside that",
+                "inFlight" => "On its way, beside that",
+                _ => continue,
+            };
+            out.line(&format!("{what}: {}", in_words(tally)))?;
+        }
+        Ok(())
+    }
+
     fn data(&self) -> Data {
-        let report = &self.0;
+        let report = &self.report;
         let shown = |tallies: &Option<Tallies>| {
             let named = |(name, tally): (&String, &Tally)| (name.clone(), Shown::from(*tally));
             tallies
@@ -118,9 +160,12 @@ impl UsageView {
             by_month: shown(&report.by_month),
             by_uploader: shown(&report.by_uploader),
             unmapped: Shown::from(report.unmapped),
+            archived: Shown::from(report.archived),
+            trash: Shown::from(report.trash),
+            in_flight: Shown::from(report.in_flight),
             timestamp: report.timestamp.to_rfc3339_opts(SecondsFormat::Millis, true),
-            cached: false,
-            age_seconds: 0,
+            cached: report.cached,
+            age_seconds: self.age_seconds,
         }
     }
 }
@@ -144,6 +189,10 @@ struct Data {
     by_uploader: Option<ShownTallies>,
     /// Under no configured provider.
     unmapped: Shown,
+    /// With another provider than the active one.
+    archived: Shown,
+    trash: Shown,
+    in_flight: Shown,
     timestamp: String,
     cached: bool,
     age_seconds: u64,
@@ -174,8 +223,7 @@ impl View for UsageView {
     }
 
     fn message(&self) -> String {
-        let Tally { files, bytes } = self.0.total;
-        format!("{} in {} files", format_size(bytes), format_count(files))
+        in_words(self.report.total)
     }
 
     fn json(&self, out: &mut dyn Write) -> serde_json::Result<()> {
@@ -188,16 +236,19 @@ impl View for UsageView {
                 emit(item(section.word, name, *tally))?;
             }
         }
-        if self.0.unmapped.files > 0 {
-            emit(item("unmapped", "", self.0.unmapped))?;
+        for (word, tally) in self.asides() {
+            emit(item(word, "", tally))?;
         }
-        emit(item("total", "", self.0.total))
+        emit(item("total", "", self.report.total))
     }
 
     fn summary(&self) -> Value {
         let Data {
             total,
             unmapped,
+            archived,
+            trash,
+            in_flight,
             timestamp,
             cached,
             age_seconds,
@@ -206,6 +257,9 @@ impl View for UsageView {
         json!({
             "total": total,
             "unmapped": unmapped,
+            "archived": archived,
+            "trash": trash,
+            "inFlight": in_flight,
             "timestamp": timestamp,
             "cached": cached,
             "ageSeconds": age_seconds,
@@ -218,14 +272,22 @@ impl View for UsageView {
 
     fn table(&self, out: &mut Human<'_>) -> io::Result<()> {
         for section in self.sections() {
-            out.table(&self.section_table(&section))?;
+            let bars = out.width.is_some_and(|width| width >= BARS_FROM);
+            out.table(&self.section_table(&section, bars))?;
             out.line("")?;
         }
         out.line(&format!("Total: {}", self.message()))?;
-        if self.0.unmapped.files > 0 {
+        self.aside_lines(out)?;
+        if self.report.cached {
+            out.line(&format!(
+                "Counted {} s ago; --refresh counts anew",
+                self.age_seconds
+            ))?;
+        }
+        if self.report.unmapped.files > 0 {
             out.line(&format!(
                 "{} of them under no configured provider; if a root moved, name the old one in the provider's aliases",
-                format_count(self.0.unmapped.files)
+                format_count(self.report.unmapped.files)
             ))?;
         }
         Ok(())
@@ -233,7 +295,7 @@ impl View for UsageView {
 }
 
 impl UsageView {
-    fn section_table(&self, section: &Section<'_>) -> Table {
+    fn section_table(&self, section: &Section<'_>, bars: bool) -> Table {
         let heading = match section.word {
             "folder" => "FOLDER",
             "provider" => "PROVIDER",
@@ -241,12 +303,14 @@ impl UsageView {
             "month" => "MONTH",
             _ => "UPLOADER",
         };
-        let mut table = Table::new(&[
+        let columns = [
             (heading, Align::Left),
             ("FILES", Align::Right),
             ("SIZE", Align::Right),
             ("SHARE", Align::Right),
-        ]);
+            ("", Align::Left),
+        ];
+        let mut table = Table::new(&columns[..if bars { 5 } else { 4 }]);
         let mut rows: Vec<(&str, Tally)> = section
             .tallies
             .iter()
@@ -255,20 +319,26 @@ impl UsageView {
         if section.word != "month" {
             rows.sort_by_key(|(_, tally)| std::cmp::Reverse(tally.bytes));
         }
-        if section.word == "provider" && self.0.unmapped.files > 0 {
-            rows.push(("(unmapped)", self.0.unmapped));
+        if section.word == "provider" && self.report.unmapped.files > 0 {
+            rows.push(("(unmapped)", self.report.unmapped));
         }
         for (name, tally) in rows {
-            let share = share(tally.bytes, self.0.total.bytes);
-            table.row([
-                name,
-                &format_count(tally.files),
-                &format_size(tally.bytes),
-                &share,
-            ]);
+            let whole = self.report.total.bytes;
+            let mut cells = vec![
+                name.to_owned(),
+                format_count(tally.files),
+                format_size(tally.bytes),
+                share(tally.bytes, whole),
+            ];
+            cells.extend(bars.then(|| bar(tally.bytes, whole)));
+            table.row(cells);
         }
         table
     }
+}
+
+fn in_words(Tally { files, bytes }: Tally) -> String {
+    format!("{} in {} files", format_size(bytes), format_count(files))
 }
 
 fn item(by: &str, name: &str, tally: Tally) -> Value {

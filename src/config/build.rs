@@ -93,7 +93,8 @@ fn global(raw: raw::Global, context: &mut Context<'_, '_>) -> Global {
         max_connections_per_provider retry_attempts retry_initial_delay retry_max_delay retry_backoff_multiplier
         circuit_breaker_enabled circuit_breaker_failure_threshold circuit_breaker_timeout health_checks
         health_check_interval upload_timeout download_timeout delete_timeout list_timeout stall_timeout
-        cache_enabled cache_ttl cache_max_size quota_enforcement global_quota);
+        cache_enabled cache_ttl cache_max_size quota_enforcement global_quota
+        quota_counts_trash);
     check_global(&global, context.report);
     global
 }

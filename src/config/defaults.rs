@@ -47,6 +47,7 @@ impl Default for Global {
             cache_max_size: 100 * MB,
             quota_enforcement: true,
             global_quota: 0,
+            quota_counts_trash: false,
         }
     }
 }

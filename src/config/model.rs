@@ -168,6 +168,8 @@ pub struct Global {
     pub quota_enforcement: bool,
     /// 0 is no limit.
     pub global_quota: u64,
+    /// Whether quotas count what is in the trash.
+    pub quota_counts_trash: bool,
 }
 
 #[derive(Debug, Clone)]

@@ -170,6 +170,8 @@ pub struct Global {
     pub quota_enforcement: Option<bool>,
     /// 0 is no limit.
     pub global_quota: Option<Size>,
+    /// Whether quotas count what was deleted and can still come back.
+    pub quota_counts_trash: Option<bool>,
 }
 
 #[derive(Debug, Default, Deserialize, JsonSchema)]

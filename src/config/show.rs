@@ -250,6 +250,7 @@ impl List {
             ("cache_max_size", size(global.cache_max_size)),
             ("quota_enforcement", json!(global.quota_enforcement)),
             ("global_quota", size(global.global_quota)),
+            ("quota_counts_trash", json!(global.quota_counts_trash)),
         ] {
             self.put(&at, key, value);
         }

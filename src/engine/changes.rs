@@ -10,6 +10,7 @@ use super::Interrupt;
 use super::cleanup::{ErrorSummary, ItemError};
 use super::list::owner;
 use super::ownership::TakenOver;
+use super::quota;
 use crate::metadata::{FileRecord, ProviderRoots};
 use crate::providers::{Key, Provider, ProviderError};
 use crate::spill::Spool;
@@ -73,6 +74,7 @@ pub fn failed(item: &str, code: &str, reason: &str) -> ItemError {
         file: item.to_owned(),
         error: reason.to_owned(),
         error_code: code.to_owned(),
+        details: None,
     }
 }
 
@@ -100,6 +102,8 @@ pub struct Changes {
     failed: Spool,
     first_failed: Option<ItemError>,
     pub errors: ErrorSummary,
+    /// Bytes of files for which there was no room.
+    pub wanted: u64,
     /// Providers that were another installation's before.
     pub taken_over: Vec<TakenOver>,
     /// Bytes of what went through.
@@ -124,6 +128,7 @@ impl Changes {
 
     pub fn fail(&mut self, error: ItemError) {
         self.errors.add(&error);
+        self.wanted = self.wanted.saturating_add(quota::wanted(&error));
         let kept = keep(&mut self.failed, &error);
         self.note(kept);
         self.first_failed.get_or_insert(error);

@@ -15,6 +15,7 @@ pub mod marker;
 pub mod migrate;
 pub mod objects;
 pub mod ownership;
+pub mod quota;
 pub mod rebase;
 pub mod reconstruct;
 pub mod refile;

@@ -12,10 +12,13 @@ use super::changes::{BATCH, Changes, Sites, failed, failed_by};
 use super::cleanup::ItemError;
 use super::journal::{JournalError, RunHandle};
 use super::objects::evidence_of;
-use super::relocate::{Carried, Relocation, carry};
+use super::quota::{ended, no_room};
+use super::relocate::{Carried, Relocation, carry_within};
 use super::upload::{FolderRules, takes};
 use super::{Interrupt, Progress};
-use crate::metadata::{FileRecord, MetadataStore, Stamp};
+use crate::metadata::journal::JournalReader;
+use crate::metadata::quota::{Admission, Ledger, Limits};
+use crate::metadata::{self, FileRecord, MetadataStore, Stamp};
 use crate::providers::{EntryKind, Key};
 
 /// What to move, each id once.
@@ -24,6 +27,7 @@ pub struct RefileRequest {
     pub records: Vec<FileRecord>,
     /// Where to.
     pub folder: FolderRules,
+    pub limits: Limits,
     /// Objects worked on at once.
     pub concurrency: usize,
     /// What the records will say of their change.
@@ -37,12 +41,29 @@ enum Planned {
 }
 
 /// What [`refile`] would do to each record, with nothing written.
-pub async fn plan(sites: &Sites, request: &RefileRequest) -> Changes {
-    let mut changes = Changes::default();
+///
+/// # Errors
+/// Where it cannot be read how full the folder is.
+pub async fn plan(
+    (sites, reader): (&Sites, &dyn JournalReader),
+    request: &RefileRequest,
+) -> metadata::Result<Changes> {
+    let (mut changes, mut ledger) = (Changes::default(), ledger(reader, request).await?);
+    let mut admit = |record: &FileRecord| {
+        let size = u64::try_from(record.size).unwrap_or(0);
+        match ledger.admit(&request.folder.name, size, false) {
+            Admission::Refused(shortage) => Some(no_room(&record.id, &shortage)),
+            Admission::Fits | Admission::Over(_) => None,
+        }
+    };
     for (record, planned) in look_all(sites, request, &request.records).await {
         match planned {
             Ok(Planned::Nothing) => changes.succeed(&item(record, record, false), 0),
             Ok(Planned::Carry(relocation)) => {
+                if let Some(error) = admit(record) {
+                    changes.fail(error);
+                    continue;
+                }
                 let after = FileRecord {
                     updated_at: record.updated_at.clone(),
                     ..relocation.after
@@ -52,7 +73,17 @@ pub async fn plan(sites: &Sites, request: &RefileRequest) -> Changes {
             Err(error) => changes.fail(error),
         }
     }
-    changes
+    Ok(changes)
+}
+
+async fn ledger(reader: &dyn JournalReader, request: &RefileRequest) -> metadata::Result<Ledger> {
+    let (limits, folder) = (&request.limits, &request.folder.name);
+    if !limits.folders.contains_key(folder) {
+        return Ok(Ledger::default());
+    }
+    reader
+        .levels(limits, std::slice::from_ref(folder), &ended(reader).await?)
+        .await
 }
 
 /// Moves batch by batch, until the end or until the operator stops it: then what is under way is finished.
@@ -83,7 +114,14 @@ pub async fn refile(
                 Err(error) => changes.fail(error),
             }
         }
-        let carried = carry(run, store, &relocations, (request.concurrency, interrupt)).await?;
+        let carried = carry_within(
+            run,
+            store,
+            &relocations,
+            (request.concurrency, interrupt),
+            &request.limits,
+        )
+        .await?;
         for (carried, moved) in carried.into_iter().zip(&relocations) {
             match carried {
                 Carried::Done => {

@@ -15,11 +15,15 @@ use super::Interrupt;
 use super::changes::{failed, failed_by, is_uncertain};
 use super::cleanup::ItemError;
 use super::journal::{JournalError, RunHandle, rows};
+use super::quota::no_room;
 use super::sidecar::{self, Absent};
 use super::upload::Way;
 use super::upload::put::PutError;
 use crate::failpoint::reach;
-use crate::metadata::journal::{Action, Evidence, Intended, NewStep, RecordChange, Settlement, StepState};
+use crate::metadata::journal::{
+    Action, Evidence, Intended, NewStep, RecordChange, Settlement, StepState, Stepped,
+};
+use crate::metadata::quota::Limits;
 use crate::metadata::{FileRecord, MetadataStore};
 use crate::providers::{Key, Provider, ProviderError};
 
@@ -146,11 +150,28 @@ pub(super) async fn carry(
     run: &RunHandle,
     store: &dyn MetadataStore,
     relocations: &[Relocation],
+    at_once: (usize, &Interrupt),
+) -> Result<Vec<Carried>, JournalError> {
+    carry_within(run, store, relocations, at_once, &Limits::default()).await
+}
+
+/// The same, where a file that comes to another folder has to find room there.
+///
+/// # Errors
+/// As [`carry`].
+///
+/// # Cancellation
+/// As [`carry`].
+pub(super) async fn carry_within(
+    run: &RunHandle,
+    store: &dyn MetadataStore,
+    relocations: &[Relocation],
     (concurrency, interrupt): (usize, &Interrupt),
+    limits: &Limits,
 ) -> Result<Vec<Carried>, JournalError> {
     let at_once = concurrency.max(1);
     let steps = relocations.iter().map(Relocation::step).collect();
-    let intended = run.intend(steps).await?;
+    let intended = run.intend_within(steps, limits).await?;
     reach("move.after-intend");
     let items = relocations
         .iter()
@@ -170,12 +191,16 @@ pub(super) async fn carry(
 }
 
 impl<'a> Item<'a> {
-    fn new((relocation, route): (&'a Relocation, Route<'a>), answer: &Intended) -> Self {
-        let (number, stage) = match answer {
+    fn new((relocation, route): (&'a Relocation, Route<'a>), answer: &Stepped) -> Self {
+        let (number, stage) = match &answer.intended {
             Intended::Written(number) => (Some(*number), Stage::Intended),
             Intended::Conflict => {
                 let reason = "another run is working on it; nothing was done";
-                (None, Stage::End(Carried::Kept(relocation.no(reason))))
+                let error = match &answer.shortage {
+                    Some(shortage) => no_room(&relocation.before.id, shortage),
+                    None => relocation.no(reason),
+                };
+                (None, Stage::End(Carried::Kept(error)))
             }
         };
         Self {

@@ -10,7 +10,8 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{FileRecord, MetadataStore, Result};
+use super::quota::{Admission, Ledger, Level, Limits, Shortage};
+use super::{FileRecord, KeptReport, MetadataStore, NewReport, Result, TrashRow};
 
 /// The process that does a run. Two owners are the same process only if all three agree: a process id alone is
 /// given again.
@@ -142,6 +143,14 @@ pub struct UploadIntent {
     pub renewed_at: DateTime<Utc>,
 }
 
+impl UploadIntent {
+    /// The folder that the file will be in.
+    #[must_use]
+    pub fn folder(&self) -> Option<&str> {
+        self.key.rsplit_once('/').map(|(folder, _)| folder)
+    }
+}
+
 /// A file whose bytes are there: its record, and what was seen of its content on the way.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredFile {
@@ -266,6 +275,44 @@ pub enum Intended {
     Conflict,
 }
 
+impl NewStep {
+    /// The folder that the step brings its file to from another one, and the file's recorded bytes.
+    #[must_use]
+    pub fn arrival(&self) -> Option<(&str, u64)> {
+        let (before, after) = (self.before.as_ref()?, self.after.as_ref()?);
+        let moves = matches!(self.action, Action::Move | Action::Migrate) && before.folder != after.folder;
+        moves.then(|| (after.folder.as_str(), u64::try_from(before.size).unwrap_or(0)))
+    }
+}
+
+/// The same where there has to be room for what the step brings.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stepped {
+    pub intended: Intended,
+    /// With [`Intended::Conflict`]: why the step was refused. Else it was written down though there is no room.
+    pub shortage: Option<Shortage>,
+}
+
+/// What became of uploads that asked for room.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Admissions {
+    /// One for each, in order.
+    pub answers: Vec<Admission>,
+    /// How full everything is that has a limit, with what was let in.
+    pub levels: Vec<Level>,
+}
+
+impl Admissions {
+    /// Where nothing has a limit.
+    #[must_use]
+    pub fn all(count: usize) -> Self {
+        Self {
+            answers: vec![Admission::Fits; count],
+            levels: Vec::new(),
+        }
+    }
+}
+
 /// How a step ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settlement {
@@ -317,6 +364,19 @@ pub trait JournalReader: MetadataStore {
     /// The installation's id, where one was made; see [`JournalStore::installation`].
     async fn known_installation(&self) -> Result<Option<String>>;
 
+    /// What the trash holds, by the folder that it was in.
+    async fn trash_usage(&self) -> Result<Vec<TrashRow>>;
+
+    /// The report that is kept of a question, while it is good as far as this program's own changes go.
+    async fn kept_report(&self, request: &str) -> Result<KeptReport>;
+
+    /// How full these folders are, and all of them together, also where there is no limit.
+    async fn levels(&self, limits: &Limits, folders: &[String], ended: &[String]) -> Result<Ledger>;
+
+    /// Keeps a report, and changes nothing else. `false` where it is not kept: the database may not be written to, no
+    /// command that writes was ever run on it, or somebody else is writing.
+    async fn keep_report(&self, report: &NewReport) -> Result<bool>;
+
     /// How many steps of each of these runs stand how; runs without steps are left out.
     async fn tally(&self, run_ids: &[String]) -> Result<Vec<(String, StepState, u64)>>;
 }
@@ -356,7 +416,14 @@ pub trait JournalStore: JournalReader {
     /// Whether the lease is still this run's; asked before each batch of deletions.
     async fn holds_lease(&self, lease: &Lease, now: DateTime<Utc>) -> Result<bool>;
 
-    async fn intend_uploads(&self, intents: &[UploadIntent]) -> Result<()>;
+    /// Writes those down for which there is room beside the records, each other, and everything that is under way; one
+    /// answer each. Uploads in `ended` no longer count: their processes have certainly ended.
+    async fn intend_uploads(
+        &self,
+        intents: &[UploadIntent],
+        limits: &Limits,
+        ended: &[String],
+    ) -> Result<Admissions>;
 
     /// Inserts records and checksums and removes their intents. A file whose intent is gone (somebody recovered it)
     /// or whose id is taken is refused: the ids of those come back, the others are committed. With `together` one that is
@@ -373,6 +440,15 @@ pub trait JournalStore: JournalReader {
         steps: &[NewStep],
         now: DateTime<Utc>,
     ) -> Result<Vec<Intended>>;
+
+    /// The same, where a file that comes to another folder has to find room there.
+    async fn intend_steps_within(
+        &self,
+        run_id: &str,
+        steps: &[NewStep],
+        limits: &Limits,
+        now: DateTime<Utc>,
+    ) -> Result<Vec<Stepped>>;
 
     /// One answer per settlement: whether it was made. A settlement that undoes another run's step marks that one
     /// [`StepState::Undone`] in the same transaction.

@@ -6,6 +6,7 @@
 #[cfg(test)]
 mod contract;
 pub mod journal;
+pub mod quota;
 pub mod sqlite;
 mod stamp;
 mod types;
@@ -17,8 +18,8 @@ use futures::stream::BoxStream;
 
 pub use stamp::Stamp;
 pub use types::{
-    FileRecord, ListQuery, ProviderRoots, RecordPage, ScanScope, ScannedRecord, SortKey, UsageDimension,
-    UsageRow,
+    FileRecord, KeptReport, ListQuery, Mark, NewReport, ProviderRoots, RecordPage, ScanScope, ScannedRecord,
+    SortKey, TrashRow, UsageDimension, UsageRow,
 };
 
 /// What can go wrong with the database, each naming it (a path, or a URL without its password).

@@ -1,5 +1,6 @@
 //! Rows and questions of the metadata store.
 
+use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::Stamp;
@@ -71,6 +72,44 @@ pub enum UsageDimension {
     /// `YYYY-MM` of the creation, in UTC.
     Month,
     Uploader,
+}
+
+/// Files and bytes in the trash that were of one folder.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TrashRow {
+    /// `None` where no folder can be told.
+    pub folder: Option<String>,
+    pub files: u64,
+    pub bytes: u64,
+}
+
+/// How the database stood when a report was begun. Differs once this program has changed anything, or anybody has added
+/// a row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Mark {
+    pub generation: i64,
+    pub newest: Option<i64>,
+}
+
+/// What is kept of a report.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct KeptReport {
+    /// When it was made, and what it said.
+    pub report: Option<(DateTime<Utc>, String)>,
+    /// For a report that is begun now; `None` where none can be kept.
+    pub mark: Option<Mark>,
+}
+
+/// A report to be kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewReport {
+    /// What was asked; the same text finds it again.
+    pub request: String,
+    pub mark: Mark,
+    pub made_at: DateTime<Utc>,
+    /// Reports that were made before are of no use any more.
+    pub good_since: DateTime<Utc>,
+    pub text: String,
 }
 
 /// One page of `storage:list`.

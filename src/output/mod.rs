@@ -1,6 +1,7 @@
 //! stdout carries the answer and nothing else; everything else goes to stderr. Which of the two, in which
 //! format, with colour or without, is decided here and nowhere else.
 
+mod bar;
 mod csv;
 mod envelope;
 mod escape;
@@ -18,6 +19,7 @@ use serde_json::Value;
 
 use crate::error::Failure;
 
+pub use bar::bar;
 pub use escape::escape;
 pub use log::{LogFormat, LogSettings};
 pub use printer::{Printer, PrinterSettings};

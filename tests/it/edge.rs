@@ -330,7 +330,7 @@ fn a_hostile_name_reaches_no_terminal_and_no_table() {
 }
 
 /// What a terminal of 80 columns gets.
-fn terminal(env: &TestEnv, variables: &[(&str, &str)], line: &str) -> String {
+pub(crate) fn terminal(env: &TestEnv, variables: &[(&str, &str)], line: &str) -> String {
     let civic = env.process();
     let mut script = Process::new("script");
     script

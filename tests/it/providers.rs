@@ -62,6 +62,7 @@ fn global() -> Global {
         cache_max_size: 100 << 20,
         quota_enforcement: true,
         global_quota: 0,
+        quota_counts_trash: false,
     }
 }
 

@@ -18,6 +18,7 @@ use civic_storage::metadata::journal::{
     Action, JournalReader, JournalStore, NewStep, Owner, RecordChange, RunStatus, Settlement, Step,
     StepQuery, StepState, UploadIntent,
 };
+use civic_storage::metadata::quota::Limits;
 use civic_storage::metadata::sqlite::SqliteJournal;
 use civic_storage::metadata::{FileRecord, MetadataError, MetadataStore};
 use civic_storage::providers::{Key, Provider, build};
@@ -333,7 +334,10 @@ async fn an_upload_that_died_leaves_nothing_in_place_and_loses_nothing() {
     let town = Town::new();
     let dead = town.of_the_dead();
     let intents: Vec<_> = (1..=3).map(|number| intent(&dead, number)).collect();
-    town.store.intend_uploads(&intents).await.unwrap();
+    town.store
+        .intend_uploads(&intents, &Limits::default(), &[])
+        .await
+        .unwrap();
     town.deployment.old_file(&key("permits", 2));
     let before = town.record().await;
 
@@ -364,7 +368,7 @@ async fn a_living_upload_is_left_alone() {
         ..intent(&living, 2)
     };
     town.store
-        .intend_uploads(std::slice::from_ref(&intent))
+        .intend_uploads(std::slice::from_ref(&intent), &Limits::default(), &[])
         .await
         .unwrap();
     town.deployment.old_file(&key("permits", 2));
@@ -514,7 +518,10 @@ async fn recovery_that_dies_anywhere_is_recovered_from() {
         let town = Town::new();
         let run = town.died_after(async |run| town.removal(run).await).await;
         let dead = town.of_the_dead();
-        town.store.intend_uploads(&[intent(&dead, 2)]).await.unwrap();
+        town.store
+            .intend_uploads(&[intent(&dead, 2)], &Limits::default(), &[])
+            .await
+            .unwrap();
         town.deployment.old_file(&key("permits", 2));
 
         let providers = [Arc::clone(&town.provider)];
@@ -647,7 +654,10 @@ fn a_recovery_that_is_killed_at_any_of_its_steps_is_taken_up_by_the_next_command
         assert_eq!(cleanup(deployment, Some("cleanup.after-intend")), None, "{point}");
         runtime.block_on(async {
             let intent = intent(&town.of_the_dead(), 2);
-            town.store.intend_uploads(&[intent]).await.unwrap();
+            town.store
+                .intend_uploads(&[intent], &Limits::default(), &[])
+                .await
+                .unwrap();
         });
         deployment.old_file(&key("permits", 2));
 

@@ -180,6 +180,9 @@ pub struct ItemError {
     pub file: String,
     pub error: String,
     pub error_code: String,
+    /// What a program may want to know of it besides.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub details: Option<serde_json::Value>,
 }
 
 /// Findings kept out of core, a list per kind, each in the order it was found. Holds a bounded amount in memory

@@ -443,6 +443,7 @@ impl<'a> Scanner<'a> {
             file: file.to_owned(),
             error: why.to_owned(),
             error_code: code.to_owned(),
+            details: None,
         };
         self.scan.errors.add(&error);
         Ok(self.scan.findings.push(Kind::Errors, &error)?)

@@ -11,7 +11,8 @@ use uuid::Uuid;
 
 use super::{Journal, JournalError, is_dead};
 use crate::metadata::MetadataError;
-use crate::metadata::journal::{Intended, LeaseGrant, NewRun, NewStep, RunStatus, Settlement};
+use crate::metadata::journal::{Intended, LeaseGrant, NewRun, NewStep, RunStatus, Settlement, Stepped};
+use crate::metadata::quota::Limits;
 
 const BEAT: Duration = Duration::from_secs(10);
 
@@ -136,6 +137,21 @@ impl RunHandle {
         self.not_lost()?;
         let now = self.journal.clock.now();
         Ok(self.journal.store.intend_steps(&self.id, &steps, now).await?)
+    }
+
+    /// The same, where a file that comes to another folder has to find room there.
+    ///
+    /// # Errors
+    /// As [`Self::intend`].
+    pub async fn intend_within(
+        &self,
+        steps: Vec<NewStep>,
+        limits: &Limits,
+    ) -> Result<Vec<Stepped>, JournalError> {
+        self.not_lost()?;
+        let now = self.journal.clock.now();
+        let store = &self.journal.store;
+        Ok(store.intend_steps_within(&self.id, &steps, limits, now).await?)
     }
 
     /// Settles steps; `false` where a change conflicted or somebody else settled the step.

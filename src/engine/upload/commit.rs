@@ -100,7 +100,7 @@ impl<'a> Committer<'a> {
         while let Some(arrived) = tell.recv().await {
             match arrived {
                 Arrived::Settled { file, outcome } => {
-                    if matches!(outcome, Outcome::Failed { .. }) {
+                    if matches!(outcome, Outcome::Failed { .. } | Outcome::Full(_)) {
                         spoilt.get_or_init(|| file.clone());
                     }
                     kept = kept.and(self.tell(&file, outcome));

@@ -13,6 +13,7 @@ mod judge;
 mod name;
 pub(super) mod put;
 mod record;
+mod room;
 pub(super) mod source;
 mod sources;
 mod transfer;
@@ -28,12 +29,16 @@ use tokio_stream::wrappers::ReceiverStream;
 use self::check::Candidate;
 use self::commit::{Arrived, Committer};
 use self::judge::{AHEAD, Judged, Spoilt, spoilt_by};
+use self::room::Room;
 use self::transfer::{Line, Place, Places, Planned, transfer};
+use super::changes::failed;
 use super::cleanup::ItemError;
+use super::quota::no_room;
 use super::{Clock, Interrupt, Progress};
 use crate::failpoint;
-use crate::metadata::journal::{JournalStore, Owner};
-use crate::metadata::{FileRecord, MetadataError, MetadataStore};
+use crate::metadata::journal::{JournalReader, JournalStore, Owner};
+use crate::metadata::quota::{Limits, Shortage};
+use crate::metadata::{FileRecord, MetadataError};
 use crate::providers::Provider;
 
 pub(super) use check::takes;
@@ -55,6 +60,7 @@ pub struct UploadRequest {
     /// All providers that can be asked, for content that is stored already.
     pub providers: Vec<Arc<Provider>>,
     pub folder: FolderRules,
+    pub limits: Limits,
     pub description: Option<String>,
     pub uploaded_by: Option<String>,
     /// A file of the same name, size and content in the folder is not stored again.
@@ -80,7 +86,7 @@ pub struct Desk {
 /// What an upload works with.
 #[derive(Debug, Clone, Copy)]
 pub struct Surroundings<'a> {
-    pub metadata: &'a dyn MetadataStore,
+    pub metadata: &'a dyn JournalReader,
     pub clock: &'a dyn Clock,
     pub progress: &'a dyn Progress,
     pub interrupt: &'a Interrupt,
@@ -101,6 +107,8 @@ pub enum Outcome {
         error: String,
         code: &'static str,
     },
+    /// There is no room for it.
+    Full(Box<Shortage>),
 }
 
 /// Takes each outcome as soon as it is certain.
@@ -132,14 +140,11 @@ impl Outcome {
     /// The error of a file that failed.
     #[must_use]
     pub fn error(&self, file: &str) -> Option<ItemError> {
-        let Self::Failed { error, code } = self else {
-            return None;
-        };
-        Some(ItemError {
-            file: file.to_owned(),
-            error: error.clone(),
-            error_code: (*code).to_owned(),
-        })
+        match self {
+            Self::Failed { error, code } => Some(failed(file, code, error)),
+            Self::Full(shortage) => Some(no_room(file, shortage)),
+            Self::Stored(_) | Self::Skipped(_) | Self::Planned { .. } => None,
+        }
     }
 }
 
@@ -200,6 +205,7 @@ async fn dispatch(
     });
     let told = &line.told;
     request.targets.begin().await;
+    let mut room = Room::new(&request.limits);
     let mut groups = ReceiverStream::new(judged).ready_chunks(GROUP.min(AHEAD));
     while let Some(group) = groups.next().await {
         let mut fit = Vec::new();
@@ -221,13 +227,12 @@ async fn dispatch(
         }
         let fit = fresh(request, desk, around, fit, told).await;
         let Some(desk) = desk else {
-            for candidate in fit {
-                let size = candidate.size;
-                tell(told, &candidate.path, Outcome::Planned { size }).await;
+            for (path, outcome) in room.plan(around.metadata, &request.folder, fit).await {
+                tell(told, &path, outcome).await;
             }
             continue;
         };
-        let planned = intend(request, desk, around.clock, fit, told).await;
+        let planned = intend(request, desk, around.clock, fit, (told, &mut room)).await;
         failpoint::reach("upload.after-intent");
         begin(&line, desk, planned).await;
     }
@@ -275,13 +280,13 @@ async fn fresh(
     fresh
 }
 
-/// Gives each its record and writes the intents down, all in one transaction.
+/// Gives each its record and writes the intents down, all in one transaction, as far as there is room.
 async fn intend(
     request: &UploadRequest,
     desk: &Desk,
     clock: &dyn Clock,
     candidates: Vec<Candidate>,
-    told: &Told,
+    (told, room): (&Told, &mut Room<'_>),
 ) -> Vec<Planned> {
     let (now, target) = (clock.now(), request.targets.choose().await);
     let (mut planned, mut intents) = (Vec::new(), Vec::new());
@@ -298,12 +303,14 @@ async fn intend(
     if intents.is_empty() {
         return planned;
     }
-    if let Err(error) = desk.store.intend_uploads(&intents).await {
-        for file in planned.drain(..) {
-            tell(told, &file.candidate.path, Outcome::of_database(&error)).await;
+    let mut admitted = Vec::with_capacity(planned.len());
+    for (file, refused) in planned.into_iter().zip(room.reserve(desk, &intents).await) {
+        match refused {
+            Some(outcome) => tell(told, &file.candidate.path, outcome).await,
+            None => admitted.push(file),
         }
     }
-    planned
+    admitted
 }
 
 /// Starts a transfer for each, as permits come free; what an interrupt left unbegun is withdrawn.

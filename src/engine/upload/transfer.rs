@@ -20,6 +20,7 @@ use crate::engine::sidecar;
 use crate::failpoint;
 use crate::metadata::FileRecord;
 use crate::metadata::journal::{StoredFile, UploadIntent};
+use crate::metadata::quota::Limits;
 use crate::providers::{Key, Provider, ProviderError};
 
 /// What the transfers of one upload share.
@@ -105,8 +106,13 @@ async fn replan(line: &Line, desk: &Desk, target: usize, candidate: &Candidate) 
     let now = line.request.targets.now();
     let place = Place::new(&line.request, target, candidate, now)?;
     let intent = place.intent(&line.request, desk, now);
-    match desk.store.intend_uploads(&[intent]).await {
-        Ok(()) => {
+    // Its room is reserved already, by the intent that it had first.
+    let written = desk
+        .store
+        .intend_uploads(&[intent], &Limits::default(), &[])
+        .await;
+    match written {
+        Ok(_) => {
             failpoint::reach("upload.after-second-intent");
             Some(place)
         }

@@ -18,6 +18,7 @@ mod situation;
 #[cfg(test)]
 mod tests;
 mod trouble;
+mod usage;
 
 use std::collections::HashSet;
 use std::fmt;
@@ -189,7 +190,7 @@ impl MetadataStore for SqliteStore {
 
     async fn usage(&self, providers: &[ProviderRoots]) -> Result<Vec<UsageRow>> {
         let providers = providers.to_vec();
-        self.ask(move |session| queries::usage(session.connection(), &providers))
+        self.ask(move |session| usage::usage(session.connection(), &providers))
             .await
     }
 
@@ -199,7 +200,7 @@ impl MetadataStore for SqliteStore {
         folder: Option<&str>,
     ) -> Result<Vec<(String, u64, u64)>> {
         let folder = folder.map(str::to_owned);
-        self.ask(move |session| queries::usage_by(session.connection(), dimension, folder.as_deref()))
+        self.ask(move |session| usage::usage_by(session.connection(), dimension, folder.as_deref()))
             .await
     }
 

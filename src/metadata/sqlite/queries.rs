@@ -1,15 +1,14 @@
 //! One function per question of the trait, each inside a transaction that its caller opened.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 
-use rusqlite::types::ValueRef;
 use rusqlite::{Connection, Params, params_from_iter};
 
 use super::filter::Filter;
-use super::rows::{FILE_COLUMNS, Named, file_record, lossy, stamp};
+use super::rows::{FILE_COLUMNS, file_record, lossy};
 use super::session::Session;
 use super::trouble::Trouble;
-use crate::metadata::{FileRecord, ListQuery, ProviderRoots, RecordPage, SortKey, UsageDimension, UsageRow};
+use crate::metadata::{FileRecord, ListQuery, RecordPage, SortKey};
 
 type Answer<T> = Result<T, Trouble>;
 
@@ -104,107 +103,6 @@ fn files(connection: &Connection, sql: &str, values: impl Params) -> Answer<Vec<
         found.push(file_record(row)?);
     }
     Ok(found)
-}
-
-/// Files and bytes; bytes stay at the top of their range where they would leave it.
-#[derive(Default, Clone, Copy)]
-pub(super) struct Tally {
-    files: u64,
-    bytes: u64,
-}
-
-impl Tally {
-    fn add(&mut self, size: i64) {
-        self.files += 1;
-        self.bytes = self.bytes.saturating_add(u64::try_from(size).unwrap_or(0));
-    }
-}
-
-/// One pass in the table's own order, with a counter for each folder and provider.
-pub(super) fn usage(connection: &Connection, providers: &[ProviderRoots]) -> Answer<Vec<UsageRow>> {
-    let mut roots: Vec<(&str, usize)> = providers
-        .iter()
-        .enumerate()
-        .flat_map(|(at, provider)| provider.roots.iter().map(move |root| (root.as_str(), at)))
-        .collect();
-    roots.sort_by_key(|(root, _)| std::cmp::Reverse(root.len()));
-
-    // One slot more than there are providers: the last is nobody's.
-    let mut folders: HashMap<String, Vec<Tally>> = HashMap::new();
-    let mut statement =
-        connection.prepare_cached("SELECT id, folder, provider_path, size FROM main.storage_files")?;
-    let mut rows = statement.query([])?;
-    while let Some(row) = rows.next()? {
-        let size = Named(row).size(3)?;
-        let path = bytes(row.get_ref(2)?);
-        let owner = roots.iter().find(|(root, _)| path.starts_with(root.as_bytes()));
-        let slot = owner.map_or(providers.len(), |(_, at)| *at);
-        let folder = lossy(row.get_ref(1)?).unwrap_or_default();
-        if let Some(tallies) = folders.get_mut(folder.as_ref()) {
-            tallies[slot].add(size);
-        } else {
-            let mut tallies = vec![Tally::default(); providers.len() + 1];
-            tallies[slot].add(size);
-            folders.insert(folder.into_owned(), tallies);
-        }
-    }
-    Ok(usage_rows(folders, providers))
-}
-
-fn usage_rows(folders: HashMap<String, Vec<Tally>>, providers: &[ProviderRoots]) -> Vec<UsageRow> {
-    let mut counted = Vec::new();
-    for (folder, tallies) in folders {
-        for (slot, tally) in tallies
-            .into_iter()
-            .enumerate()
-            .filter(|(_, tally)| tally.files > 0)
-        {
-            counted.push(UsageRow {
-                folder: folder.clone(),
-                provider: providers.get(slot).map(|provider| provider.provider.clone()),
-                files: tally.files,
-                bytes: tally.bytes,
-            });
-        }
-    }
-    counted.sort_by(|a, b| (&a.folder, &a.provider).cmp(&(&b.folder, &b.provider)));
-    counted
-}
-
-pub(super) fn usage_by(
-    connection: &Connection,
-    dimension: UsageDimension,
-    folder: Option<&str>,
-) -> Answer<Vec<(String, u64, u64)>> {
-    let column = match dimension {
-        UsageDimension::Type => "mime_type",
-        UsageDimension::Month => "created_at",
-        UsageDimension::Uploader => "uploaded_by",
-    };
-    let mut tallies: HashMap<String, Tally> = HashMap::new();
-    let sql = format!(
-        "SELECT id, {column}, size FROM main.storage_files WHERE ?1 IS NULL OR folder COLLATE BINARY = ?1"
-    );
-    let mut statement = connection.prepare_cached(&sql)?;
-    let mut rows = statement.query([folder])?;
-    while let Some(row) = rows.next()? {
-        let size = Named(row).size(2)?;
-        let value = row.get_ref(1)?;
-        let name = match dimension {
-            UsageDimension::Month => stamp(value).month(),
-            UsageDimension::Type | UsageDimension::Uploader => lossy(value).map(std::borrow::Cow::into_owned),
-        };
-        tallies
-            .entry(name.unwrap_or_else(|| "unknown".to_owned()))
-            .or_default()
-            .add(size);
-    }
-    let mut counted: Vec<_> = tallies
-        .into_iter()
-        .map(|(name, tally)| (name, tally.files, tally.bytes))
-        .collect();
-    counted.sort();
-    Ok(counted)
 }
 
 pub(super) fn known_ids(session: &Session, ids: &[String]) -> Answer<HashSet<String>> {
@@ -302,11 +200,4 @@ fn texts<P: Params>(connection: &Connection, sql: &str, values: P) -> Answer<Vec
         found.extend(lossy(row.get_ref(0)?).map(std::borrow::Cow::into_owned));
     }
     Ok(found)
-}
-
-const fn bytes(value: ValueRef<'_>) -> &[u8] {
-    match value {
-        ValueRef::Text(bytes) | ValueRef::Blob(bytes) => bytes,
-        _ => b"",
-    }
 }

@@ -29,6 +29,7 @@ impl Outcome {
             file: file.to_owned(),
             error: why.to_string(),
             error_code: code.to_owned(),
+            details: None,
         };
         self.error_summary.add(&error);
         self.errors.push(Kind::Errors, &error)

@@ -3,6 +3,7 @@
 use super::super::{Seed, id};
 use super::{Make, at, begin, owner};
 use crate::metadata::journal::{JournalStore, StoredFile, UploadIntent};
+use crate::metadata::quota::Limits;
 use crate::metadata::{FileRecord, Stamp};
 
 fn intent(number: u64) -> UploadIntent {
@@ -46,7 +47,10 @@ async fn ids_of_intents(store: &dyn JournalStore) -> Vec<String> {
 pub(crate) async fn an_upload_becomes_a_record_and_leaves_no_intent(seeded: &Make) {
     let made = seeded(vec![]);
     let store = &*made.store;
-    store.intend_uploads(&[intent(1)]).await.unwrap();
+    store
+        .intend_uploads(&[intent(1)], &Limits::default(), &[])
+        .await
+        .unwrap();
     assert_eq!(store.intents().await.unwrap(), [intent(1)]);
     assert_eq!(store.commit_uploads(&[file(1)], false).await.unwrap(), [""; 0]);
     assert_eq!(store.get(&id(1)).await.unwrap(), Some(file(1).record));
@@ -58,7 +62,10 @@ pub(crate) async fn an_upload_becomes_a_record_and_leaves_no_intent(seeded: &Mak
 pub(crate) async fn an_upload_whose_intent_is_gone_is_refused_and_the_others_are_committed(seeded: &Make) {
     let made = seeded(vec![]);
     let store = &*made.store;
-    store.intend_uploads(&[intent(1), intent(2)]).await.unwrap();
+    store
+        .intend_uploads(&[intent(1), intent(2)], &Limits::default(), &[])
+        .await
+        .unwrap();
     store.withdraw_intents(&[id(1)]).await.unwrap();
     let refused = store.commit_uploads(&[file(1), file(2)], false).await.unwrap();
     assert_eq!(refused, [id(1)]);
@@ -70,7 +77,10 @@ pub(crate) async fn an_upload_whose_intent_is_gone_is_refused_and_the_others_are
 pub(crate) async fn an_upload_whose_id_is_taken_is_refused_and_keeps_its_intent(seeded: &Make) {
     let made = seeded(vec![Seed::new(1, "permits", "somebody's")]);
     let store = &*made.store;
-    store.intend_uploads(&[intent(1)]).await.unwrap();
+    store
+        .intend_uploads(&[intent(1)], &Limits::default(), &[])
+        .await
+        .unwrap();
     assert_eq!(store.commit_uploads(&[file(1)], false).await.unwrap(), [id(1)]);
     let there = store.get(&id(1)).await.unwrap().unwrap();
     assert_eq!(there.original_name, "somebody's");
@@ -83,7 +93,7 @@ pub(crate) async fn uploads_that_belong_together_are_all_refused_for_one(seeded:
     let all = [file(1), file(2), file(3)];
     let ids: Vec<String> = (1..=3).map(id).collect();
     store
-        .intend_uploads(&[intent(1), intent(2), intent(3)])
+        .intend_uploads(&[intent(1), intent(2), intent(3)], &Limits::default(), &[])
         .await
         .unwrap();
     store.withdraw_intents(&[id(2)]).await.unwrap();
@@ -93,7 +103,10 @@ pub(crate) async fn uploads_that_belong_together_are_all_refused_for_one(seeded:
         assert_eq!(store.get(id).await.unwrap(), None);
         assert_eq!(store.checksum(id).await.unwrap(), None);
     }
-    store.intend_uploads(&[intent(2)]).await.unwrap();
+    store
+        .intend_uploads(&[intent(2)], &Limits::default(), &[])
+        .await
+        .unwrap();
     assert_eq!(store.commit_uploads(&all, true).await.unwrap(), [""; 0]);
     assert_eq!(store.get(&id(3)).await.unwrap(), Some(file(3).record));
     assert_eq!(store.intents().await.unwrap(), []);
@@ -102,7 +115,10 @@ pub(crate) async fn uploads_that_belong_together_are_all_refused_for_one(seeded:
 pub(crate) async fn a_commit_that_is_repeated_changes_nothing(seeded: &Make) {
     let made = seeded(vec![]);
     let store = &*made.store;
-    store.intend_uploads(&[intent(1)]).await.unwrap();
+    store
+        .intend_uploads(&[intent(1)], &Limits::default(), &[])
+        .await
+        .unwrap();
     for _ in 0..2 {
         assert_eq!(store.commit_uploads(&[file(1)], false).await.unwrap(), [""; 0]);
     }
@@ -116,7 +132,10 @@ pub(crate) async fn intents_are_renewed_with_their_run_only(seeded: &Make) {
     let store = &*made.store;
     begin(store, "r1", 0).await;
     begin(store, "r2", 0).await;
-    store.intend_uploads(&[intent(1)]).await.unwrap();
+    store
+        .intend_uploads(&[intent(1)], &Limits::default(), &[])
+        .await
+        .unwrap();
     assert!(store.beat("r2", at(30)).await.unwrap());
     assert_eq!(store.intents().await.unwrap()[0].renewed_at, at(0));
     assert!(store.beat("r1", at(30)).await.unwrap());

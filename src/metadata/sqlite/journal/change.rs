@@ -5,6 +5,7 @@ use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, ToSql, params, params_from_iter};
 
 use super::super::trouble::Trouble;
+use super::quota;
 use crate::metadata::FileRecord;
 use crate::metadata::journal::RecordChange;
 
@@ -108,6 +109,9 @@ pub(super) fn insert(connection: &Connection, record: &FileRecord) -> Result<boo
         .prepare_cached(&sql)?
         .execute(params_from_iter(values(record)))?;
     put_back_unknown_columns(connection, &record.id)?;
+    if inserted == 1 {
+        quota::moved(connection, None, Some(record))?;
+    }
     Ok(inserted == 1)
 }
 
@@ -116,6 +120,9 @@ fn remove(connection: &Connection, expected: &FileRecord) -> Result<bool, Troubl
     let removed = connection
         .prepare_cached(&sql)?
         .execute(params_from_iter(values(expected)))?;
+    if removed == 1 {
+        quota::moved(connection, Some(expected), None)?;
+    }
     Ok(removed == 1)
 }
 
@@ -134,6 +141,9 @@ fn replace(connection: &Connection, expected: &FileRecord, record: &FileRecord) 
     let replaced = connection
         .prepare_cached(&sql)?
         .execute(params_from_iter(values))?;
+    if replaced == 1 {
+        quota::moved(connection, Some(expected), Some(record))?;
+    }
     Ok(replaced == 1)
 }
 

@@ -7,6 +7,8 @@
 mod change;
 mod migrate;
 mod notes;
+mod quota;
+mod reports;
 mod runs;
 mod steps;
 #[cfg(test)]
@@ -16,7 +18,7 @@ mod uploads;
 mod values;
 mod writer;
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
@@ -31,12 +33,13 @@ use self::values::Answer;
 use self::writer::Writer;
 use super::SqliteStore;
 use crate::metadata::journal::{
-    Intended, JournalReader, JournalStore, Lease, LeaseGrant, NewRun, NewStep, Run, RunStatus, Settlement,
-    Step, StepQuery, StepState, StoredFile, UploadIntent,
+    Admissions, Intended, JournalReader, JournalStore, Lease, LeaseGrant, NewRun, NewStep, Run, RunStatus,
+    Settlement, Step, StepQuery, StepState, Stepped, StoredFile, UploadIntent,
 };
+use crate::metadata::quota::{Ledger, Limits, Scope};
 use crate::metadata::{
-    FileRecord, ListQuery, MetadataStore, ProviderRoots, RecordPage, RecordScan, Result, ScanScope,
-    UsageDimension, UsageRow,
+    FileRecord, KeptReport, ListQuery, MetadataStore, NewReport, ProviderRoots, RecordPage, RecordScan,
+    Result, ScanScope, TrashRow, UsageDimension, UsageRow,
 };
 
 /// Reads and writes. Cheap to clone; the last clone that is dropped waits for what was sent to be written.
@@ -103,6 +106,13 @@ where
         .await
 }
 
+/// Whether a command of the version that brought the table has written.
+fn has_table(connection: &Connection, name: &str) -> Answer<bool> {
+    let sql = "SELECT 1 FROM main.sqlite_schema WHERE type = 'table' AND name = ?1";
+    let found = connection.prepare_cached(sql)?.query_row([name], |_| Ok(()));
+    Ok(found.optional()?.is_some())
+}
+
 fn installation(connection: &Connection) -> Answer<Option<String>> {
     let read = "SELECT id FROM main.civic_storage_installation";
     Ok(connection.query_row(read, [], |row| row.get(0)).optional()?)
@@ -150,6 +160,42 @@ impl JournalReader for SqliteStore {
         let run_ids = run_ids.to_vec();
         look(self, move |connection| steps::tally(connection, &run_ids)).await
     }
+
+    async fn trash_usage(&self) -> Result<Vec<TrashRow>> {
+        look(self, steps::held).await
+    }
+
+    async fn kept_report(&self, request: &str) -> Result<KeptReport> {
+        let request = request.to_owned();
+        look(self, move |connection| reports::kept(connection, &request)).await
+    }
+
+    async fn levels(&self, limits: &Limits, folders: &[String], ended: &[String]) -> Result<Ledger> {
+        let (limits, ended) = (limits.clone(), ended.to_vec());
+        let folders = folders.iter().cloned().map(Scope::Folder);
+        let scopes: BTreeSet<Scope> = folders.chain([Scope::All]).collect();
+        self.ask(move |session| {
+            let without = ended.iter().map(String::as_str).collect();
+            quota::ledger(
+                session.connection(),
+                (&scopes, &limits),
+                &without,
+                quota::Side::Reading,
+            )
+        })
+        .await
+    }
+
+    async fn keep_report(&self, report: &NewReport) -> Result<bool> {
+        let (store, report) = (self.clone(), report.clone());
+        let location = self.location();
+        let kept = tokio::task::spawn_blocking(move || {
+            // See [`SqliteJournal::beside`].
+            store.rest();
+            reports::keep(store.path(), &report).map_err(|trouble| trouble.about(&location))
+        });
+        kept.await.unwrap_or(Ok(false))
+    }
 }
 
 #[async_trait]
@@ -188,6 +234,22 @@ impl JournalReader for SqliteJournal {
 
     async fn tally(&self, run_ids: &[String]) -> Result<Vec<(String, StepState, u64)>> {
         self.store.tally(run_ids).await
+    }
+
+    async fn trash_usage(&self) -> Result<Vec<TrashRow>> {
+        self.store.trash_usage().await
+    }
+
+    async fn kept_report(&self, request: &str) -> Result<KeptReport> {
+        self.store.kept_report(request).await
+    }
+
+    async fn levels(&self, limits: &Limits, folders: &[String], ended: &[String]) -> Result<Ledger> {
+        self.store.levels(limits, folders, ended).await
+    }
+
+    async fn keep_report(&self, report: &NewReport) -> Result<bool> {
+        self.store.keep_report(report).await
     }
 }
 
@@ -240,9 +302,14 @@ impl JournalStore for SqliteJournal {
             .await
     }
 
-    async fn intend_uploads(&self, intents: &[UploadIntent]) -> Result<()> {
-        let intents = intents.to_vec();
-        self.write(move |connection| uploads::intend(connection, &intents))
+    async fn intend_uploads(
+        &self,
+        intents: &[UploadIntent],
+        limits: &Limits,
+        ended: &[String],
+    ) -> Result<Admissions> {
+        let (intents, limits, ended) = (intents.to_vec(), limits.clone(), ended.to_vec());
+        self.write(move |connection| uploads::intend(connection, &intents, (&limits, &ended)))
             .await
     }
 
@@ -299,6 +366,18 @@ impl JournalStore for SqliteJournal {
     ) -> Result<Vec<Intended>> {
         let (run_id, steps) = (run_id.to_owned(), steps.to_vec());
         self.write(move |connection| steps::intend(connection, &run_id, &steps, now))
+            .await
+    }
+
+    async fn intend_steps_within(
+        &self,
+        run_id: &str,
+        steps: &[NewStep],
+        limits: &Limits,
+        now: DateTime<Utc>,
+    ) -> Result<Vec<Stepped>> {
+        let (run_id, steps, limits) = (run_id.to_owned(), steps.to_vec(), limits.clone());
+        self.write(move |connection| steps::intend_within(connection, &run_id, (&steps, &limits), now))
             .await
     }
 

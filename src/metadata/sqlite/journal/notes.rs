@@ -16,9 +16,7 @@ pub(super) fn put(connection: &Connection, topic: &str, notes: &[(String, String
 
 /// Ordered by name. None where no command of this version ever wrote.
 pub(super) fn all(connection: &Connection, topic: &str) -> Answer<Vec<(String, String)>> {
-    let there =
-        "SELECT count(*) FROM main.sqlite_master WHERE type = 'table' AND name = 'civic_storage_notes'";
-    if connection.query_row(there, [], |row| row.get::<_, i64>(0))? == 0 {
+    if !super::has_table(connection, "civic_storage_notes")? {
         return Ok(Vec::new());
     }
     let mut statement = connection

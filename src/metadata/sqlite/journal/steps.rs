@@ -8,10 +8,12 @@ use rusqlite::{Connection, OptionalExtension, Row, params, params_from_iter};
 
 use super::super::trouble::Trouble;
 use super::values::{Answer, count, from_json, from_word, json, kept, micros, record, signed, time, word};
-use super::{change, runs};
+use super::{change, quota, runs};
+use crate::metadata::TrashRow;
 use crate::metadata::journal::{
-    Action, Intended, NewStep, RecordChange, Settlement, Step, StepQuery, StepState,
+    Action, Intended, NewStep, RecordChange, Settlement, Step, StepQuery, StepState, Stepped,
 };
+use crate::metadata::quota::{Admission, Limits};
 
 pub(super) fn intend(
     connection: &Connection,
@@ -52,6 +54,24 @@ pub(super) fn intend(
         }
     }
     Ok(answers)
+}
+
+/// The same for those steps that find room; the others are refused.
+pub(super) fn intend_within(
+    connection: &Connection,
+    run_id: &str,
+    (steps, limits): (&[NewStep], &Limits),
+    now: DateTime<Utc>,
+) -> Answer<Vec<Stepped>> {
+    let admissions = quota::admit_steps(connection, steps, limits)?;
+    let admitted: Vec<NewStep> = steps
+        .iter()
+        .zip(&admissions)
+        .filter(|(_, admission)| !matches!(admission, Admission::Refused(_)))
+        .map(|(step, _)| step.clone())
+        .collect();
+    let intended = intend(connection, run_id, &admitted, now)?;
+    Ok(quota::stepped(admissions, intended))
 }
 
 fn made(connection: &Connection, change: Option<&RecordChange>) -> Answer<bool> {
@@ -104,11 +124,13 @@ fn insert(
     now: DateTime<Utc>,
 ) -> Answer<()> {
     let undoes_number = step.undoes.as_ref().map(|(_, number)| signed(*number));
+    let (held_bytes, held_folder) = will_hold(step).unzip();
     connection
         .prepare_cached(
             "INSERT INTO main.civic_storage_steps (run_id, number, action, state, provider, key, to_key, evidence,
-                 file_id, row_before, row_after, undoes_run, undoes_number, changed_at, to_provider)
-             VALUES (?1, ?2, ?3, 'intended', ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",
+                 file_id, row_before, row_after, undoes_run, undoes_number, changed_at, to_provider,
+                 held_bytes, held_folder)
+             VALUES (?1, ?2, ?3, 'intended', ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)",
         )?
         .execute(params![
             run_id,
@@ -125,8 +147,53 @@ fn insert(
             undoes_number.transpose()?,
             micros(now),
             step.to_provider,
+            held_bytes.map(signed).transpose()?,
+            held_folder.flatten(),
         ])?;
     Ok(())
+}
+
+/// What the trash will hold once the step is settled, and of which folder it was.
+fn will_hold(step: &NewStep) -> Option<(u64, Option<&str>)> {
+    if !matches!(step.action, Action::Trash | Action::Migrate) {
+        return None;
+    }
+    let recorded = step.before.as_ref();
+    let size = recorded.map_or(0, |record| u64::try_from(record.size).unwrap_or(0));
+    let directory = step.key.as_deref().and_then(|key| key.rsplit_once('/'));
+    Some((
+        step.evidence.as_ref().map_or(size, |evidence| evidence.size),
+        recorded
+            .map(|record| record.folder.as_str())
+            .or(directory.map(|(directory, _)| directory)),
+    ))
+}
+
+/// What the trash holds, by folder.
+pub(super) fn held(connection: &Connection) -> Answer<Vec<TrashRow>> {
+    // A database that may not be written to may be of a time before these columns.
+    let (folder, bytes) = match connection.prepare("SELECT held_bytes FROM main.civic_storage_steps") {
+        Ok(_) => ("held_folder", "held_bytes"),
+        Err(_) => (
+            "row_before ->> '$.folder'",
+            "CASE WHEN action IN ('trash', 'migrate') THEN coalesce(evidence ->> '$.size', 0) END",
+        ),
+    };
+    let sql = format!(
+        "SELECT {folder} AS folder, count(*) AS files, sum({bytes}) AS bytes FROM main.civic_storage_steps
+         WHERE state = 'settled' AND {bytes} IS NOT NULL GROUP BY 1"
+    );
+    let mut statement = connection.prepare_cached(&sql)?;
+    let mut rows = statement.query([])?;
+    let mut held = Vec::new();
+    while let Some(row) = rows.next()? {
+        held.push(TrashRow {
+            folder: row.get("folder")?,
+            files: count(row, "files")?,
+            bytes: count(row, "bytes")?,
+        });
+    }
+    Ok(held)
 }
 
 pub(super) fn settle(

@@ -1,5 +1,8 @@
 //! The journal on SQLite: the contract, and what only a file that others write too can show.
 
+mod quota;
+mod usage;
+
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
@@ -427,6 +430,9 @@ async fn a_database_of_an_earlier_version_gets_what_it_lacks() {
     civicpress
         .execute_batch(
             "DROP INDEX civic_storage_files_named; DROP TABLE civic_storage_notes;
+             DROP INDEX civic_storage_steps_held; ALTER TABLE civic_storage_steps DROP COLUMN held_bytes;
+             ALTER TABLE civic_storage_steps DROP COLUMN held_folder;
+             DROP TABLE civic_storage_generation; DROP TABLE civic_storage_reports;
              ALTER TABLE civic_storage_steps DROP COLUMN to_provider;
              DELETE FROM civic_storage_migrations WHERE version > 1",
         )

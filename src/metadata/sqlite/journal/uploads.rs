@@ -2,29 +2,42 @@
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use super::change;
 use super::values::{Answer, count, micros, owner, signed, time};
-use crate::metadata::journal::{StoredFile, UploadIntent};
+use super::{change, quota};
+use crate::metadata::journal::{Admissions, StoredFile, UploadIntent};
+use crate::metadata::quota::{Admission, Limits};
 
-pub(super) fn intend(connection: &Connection, intents: &[UploadIntent]) -> Answer<()> {
+/// Writes down those that are let in.
+pub(super) fn intend(
+    connection: &Connection,
+    intents: &[UploadIntent],
+    within: (&Limits, &[String]),
+) -> Answer<Admissions> {
+    let admissions = quota::admit_uploads(connection, intents, within)?;
+    let admitted = intents.iter().zip(&admissions.answers);
+    for (intent, _) in admitted.filter(|(_, answer)| !matches!(answer, Admission::Refused(_))) {
+        write(connection, intent)?;
+    }
+    Ok(admissions)
+}
+
+fn write(connection: &Connection, intent: &UploadIntent) -> Answer<()> {
     let mut statement = connection.prepare_cached(
         "INSERT OR REPLACE INTO main.civic_storage_intents
              (file_id, run_id, provider, key, size, host, pid, process, renewed_at)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
     )?;
-    for intent in intents {
-        statement.execute(params![
-            intent.file_id,
-            intent.run_id,
-            intent.provider,
-            intent.key,
-            signed(intent.size)?,
-            intent.owner.host,
-            intent.owner.pid,
-            intent.owner.process,
-            micros(intent.renewed_at),
-        ])?;
-    }
+    statement.execute(params![
+        intent.file_id,
+        intent.run_id,
+        intent.provider,
+        intent.key,
+        signed(intent.size)?,
+        intent.owner.host,
+        intent.owner.pid,
+        intent.owner.process,
+        micros(intent.renewed_at),
+    ])?;
     Ok(())
 }
 

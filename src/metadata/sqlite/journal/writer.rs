@@ -14,8 +14,8 @@ use tokio::sync::oneshot;
 use super::super::situation::{self, failed};
 use super::super::trouble::Trouble;
 use super::super::{functions, schema};
-use super::migrate;
 use super::trouble::explain;
+use super::{migrate, quota, reports};
 use crate::metadata::{MetadataError, Result};
 
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -138,6 +138,7 @@ fn commit(
 ) -> Result<(), Trouble> {
     connection.execute_batch("BEGIN IMMEDIATE")?;
     group.extend(calls.try_iter().take(GROUP - 1));
+    let before = connection.total_changes();
     for call in group.iter_mut() {
         connection.execute_batch("SAVEPOINT call")?;
         let kept = call.run(connection);
@@ -151,6 +152,9 @@ fn commit(
         } else {
             "ROLLBACK TO call; RELEASE call"
         })?;
+    }
+    if connection.total_changes() != before {
+        reports::drop_all(connection)?;
     }
     crate::failpoint::reach("journal.before-commit");
     connection.execute_batch("COMMIT")?;
@@ -174,6 +178,7 @@ fn connect(path: &Path) -> Result<Connection, Trouble> {
     }
     keep_a_wal(&connection)?;
     migrate::migrate(&mut connection)?;
+    quota::prepare(&connection)?;
     Ok(connection)
 }
 
