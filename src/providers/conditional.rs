@@ -50,13 +50,25 @@ impl Provider {
         };
         reach("delete.before-request");
         if let Some(etag) = condition {
-            return self.delete_if(key, etag).await;
+            return match self.delete_if(key, etag).await? {
+                Deletion::Changed => self.changed_or_absent(key).await,
+                settled => Ok(settled),
+            };
         }
         match self.store.delete(&self.location(key)?).await {
             Ok(()) => Ok(Deletion::Deleted),
             Err(object_store::Error::NotFound { .. }) => Ok(Deletion::Absent),
             Err(error) => Err(self.store_error("delete", error)),
         }
+    }
+
+    /// A condition fails of nothing as it does of something else, and a request that was sent again since its answer was
+    /// lost finds nothing any more: it deleted the object itself the first time.
+    async fn changed_or_absent(&self, key: &Key) -> Result<Deletion, ProviderError> {
+        Ok(match self.head(key).await? {
+            None => Deletion::Absent,
+            Some(_) => Deletion::Changed,
+        })
     }
 
     async fn delete_if(&self, key: &Key, etag: &str) -> Result<Deletion, ProviderError> {

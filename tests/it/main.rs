@@ -45,6 +45,7 @@ mod runs;
 mod shells;
 mod sidecars;
 mod trash;
+mod unreliable;
 mod upload;
 mod usage;
 mod verify;

@@ -144,6 +144,8 @@ impl Client {
     pub(super) async fn send(&self, context: Context<'_>, ask: Ask) -> Result<Answer, ProviderError> {
         let kind = match ask.method {
             Method::DELETE | Method::POST => Kind::Delete,
+            // Nothing else is put here.
+            Method::PUT => Kind::Copy,
             _ => Kind::Ask,
         };
         let purpose = Purpose {

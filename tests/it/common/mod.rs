@@ -5,6 +5,7 @@ mod bucket;
 pub mod deployment;
 pub mod fake_s3;
 mod gcs;
+pub mod proxy;
 mod remote;
 mod run;
 mod tree;

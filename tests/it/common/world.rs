@@ -3,12 +3,14 @@
 
 use std::fs;
 
-use super::Remote;
 use super::deployment::{Deployment, days};
+use super::{Bucket, Remote};
 
 pub struct World {
     town: Deployment,
     bucket: Option<Box<dyn Remote + Sync>>,
+    /// The provider's.
+    prefix: String,
 }
 
 impl World {
@@ -16,6 +18,7 @@ impl World {
         Self {
             town: Deployment::new(),
             bucket: None,
+            prefix: String::new(),
         }
     }
 
@@ -26,6 +29,22 @@ impl World {
         Self {
             town,
             bucket: Some(Box::new(bucket)),
+            prefix: "town".to_owned(),
+        }
+    }
+
+    /// Everything below this prefix of the bucket, whose server the binary reaches at another address than these looks do.
+    pub fn by_way_of(endpoint: &str, bucket: Bucket, prefix: &str) -> Self {
+        let town = Deployment::new();
+        let way = Bucket {
+            endpoint: endpoint.to_owned(),
+            ..bucket.clone()
+        };
+        town.providers(&way.provider_yaml(bucket.kind(), prefix));
+        Self {
+            town,
+            bucket: Some(Box::new(bucket)),
+            prefix: prefix.to_owned(),
         }
     }
 
@@ -50,7 +69,7 @@ impl World {
     /// What every `provider_path` begins with.
     fn root(&self) -> String {
         match &self.bucket {
-            Some(bucket) => format!("{}/town", bucket.root()),
+            Some(bucket) => format!("{}/{}", bucket.root(), self.prefix),
             None => self.town.storage().display().to_string(),
         }
     }
@@ -66,7 +85,7 @@ impl World {
     /// An object of these bytes, in the bucket.
     pub fn object_of(&self, key: &str, bytes: &[u8]) {
         let bucket = self.bucket.as_ref().expect("a bucket");
-        bucket.put(&format!("town/{key}"), bytes);
+        bucket.put(&format!("{}/{key}", self.prefix), bytes);
     }
 
     /// The record of such an object, a month old.

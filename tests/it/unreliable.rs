@@ -1,0 +1,12 @@
+//! Providers that fail, and ways to them that break: what is absorbed, what the operator is told, and that nothing is
+//! lost, left behind or done twice whatever happens.
+
+mod town;
+
+mod needs_server {
+    mod batch;
+    mod limits;
+    mod lost;
+    mod matrix;
+    mod storm;
+}
