@@ -88,15 +88,20 @@ pub(super) async fn transfer(line: &Line, desk: &Desk, planned: Planned) -> Arri
         };
         let provider = Arc::clone(line.request.targets.provider(place.target));
         reasons.push(error.to_string());
-        let failed = std::mem::take(&mut place.record.id);
-        left.push((provider, place.key.clone(), failed));
+        let failed = Failed {
+            provider,
+            key: place.key.clone(),
+            id: std::mem::take(&mut place.record.id),
+            may_still_arrive: matches!(error, PutError::Provider(ProviderError::TimedOut { .. })),
+        };
+        left.push(failed);
         match next {
             Some(next) => place = next,
             None => break failed_for(&path, &reasons, &error),
         }
     };
-    for (provider, key, id) in left {
-        forget(desk, &provider, &key, id).await;
+    for failed in left {
+        forget(desk, failed).await;
     }
     arrived
 }
@@ -169,15 +174,27 @@ async fn deliver(line: &Line, candidate: &Candidate, place: &Place) -> Result<(P
     Ok((places, sha256))
 }
 
+/// A file that a provider did not take.
+struct Failed {
+    provider: Arc<Provider>,
+    key: Key,
+    id: String,
+    /// It was sent, and nobody knows whether the provider is at it yet.
+    may_still_arrive: bool,
+}
+
 /// Takes back what a provider may have of a file that it did not take, and the intent with it. Where it does not answer,
-/// the intent stays, and the next run's recovery ends it.
-async fn forget(desk: &Desk, provider: &Provider, key: &Key, id: String) {
-    let gone = match Places::of(provider, key) {
-        Ok(places) => put::take_back(provider, &[&places.sidecar, &places.object]).await,
+/// or may still be at it, the intent stays, and the next run's recovery ends it.
+async fn forget(desk: &Desk, failed: Failed) {
+    let gone = match Places::of(&failed.provider, &failed.key) {
+        Ok(places) => put::take_back(&failed.provider, &[&places.sidecar, &places.object]).await,
         // No request can have named it.
         Err(_) => true,
     };
-    if gone && let Err(error) = desk.store.withdraw_intents(&[id]).await {
+    if gone
+        && !failed.may_still_arrive
+        && let Err(error) = desk.store.withdraw_intents(&[failed.id]).await
+    {
         tracing::warn!("an intent is left to the next run: {error}");
     }
 }

@@ -30,6 +30,8 @@ pub enum Fault {
     StallAnswer,
     /// The server does it, and the answer comes so much later.
     Delay(Duration),
+    /// The server hears of it so much later, whether anybody still waits or not.
+    Late(Duration),
     /// Nothing ever comes back, and the server never hears of it.
     Silence,
     /// The server does it, and the answer is this body, with the server's status.
@@ -355,6 +357,7 @@ fn one(
         Some(Fault::StatusAfter(status, seconds)) => {
             return answer(client, status, &format!("retry-after: {seconds}\r\n"));
         }
+        Some(Fault::Late(delay)) => thread::sleep(delay),
         _ => {}
     }
     let Some(answer) = forwarded(&shared.server, server, request) else {

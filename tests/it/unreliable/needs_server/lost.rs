@@ -1,6 +1,7 @@
 //! Answers that never came, came in part, or spoke of one thing of many.
 
 use std::fs;
+use std::time::Duration;
 
 use crate::common::TestEnv;
 use crate::common::proxy::Fault;
@@ -125,5 +126,26 @@ fn one_key_that_fails_in_a_bulk_deletion_of_200_is_told_and_settled_by_the_next_
     assert!(said.contains("s3: delete") && said.contains("next run"), "{said}");
     town.stored("later.txt", b"later");
     assert_eq!(town.shape(), "later.txt@permits/s3");
+    town.assert_settled();
+}
+
+/// A request that the provider carries out after this program gave it up.
+#[test]
+fn a_put_that_is_done_after_its_time_leaves_nothing_once_the_next_run_was_there() {
+    let Some(bucket) = TestEnv::seaweed() else { return };
+    let town = Town::on(bucket);
+    town.set("upload_timeout: 1500ms");
+    town.set("retry_attempts: 0");
+    town.proxy
+        .inject((0, 1), Fault::Late(Duration::from_secs(3)), |line| {
+            line.starts_with("PUT ")
+        });
+    let run = town.upload(&[town.source("a", b"hello")]);
+    assert_eq!(run.code, 5, "{run:?}");
+    assert!(run.stdout.contains("STORAGE_TIMEOUT"), "{run:?}");
+    std::thread::sleep(Duration::from_secs(3));
+    town.stored("b", b"hello");
+    // Bytes that nobody was told of are not thrown away at once.
+    assert_eq!(town.shape(), "b@permits/s3 trash 1");
     town.assert_settled();
 }
