@@ -1,6 +1,6 @@
 # fish completion for civic
-set -g __civic_valued --system-data --config --database --output --log-format --progress --color --folder --by --folder --search --type --provider --sort --page --limit --folder --from-list --concurrency --description --uploaded-by --from-list --out --range --concurrency --watch --provider --folder --kind --min-age --max-delete --plan --plan-max-age --repair --override --explain --folder --provider --sample --concurrency --provider --folder --concurrency --min-age --override --limit --description --override --from --to --folder --concurrency --override --folder --from-list --concurrency --override --folder --file --from-list --concurrency --override --older-than --override --override --update --provider-type --path --bucket --account-name --container-name --region --endpoint --prefix --override --path --access --allowed-types --max-size --description --quota --path --access --allowed-types --max-size --description --quota --out
-set -g __civic_commands storage:usage storage:quota storage:list storage:info storage:upload storage:download storage:health storage:cleanup storage:verify storage:reconstruct storage:runs storage:update storage:migrate storage:move storage:delete storage:trash storage:undo storage:config storage:init storage:folder:add storage:folder:update storage:folder:remove completions man
+set -g __civic_valued --system-data --config --database --output --log-format --progress --color --folder --by --folder --search --type --provider --sort --page --limit --folder --from-list --concurrency --description --uploaded-by --from-list --out --range --concurrency --watch --provider --folder --kind --min-age --max-delete --plan --plan-max-age --repair --override --explain --folder --provider --sample --concurrency --provider --folder --concurrency --min-age --override --folder --policy --as-of --max-delete --override --limit --operation --since --description --override --from --to --folder --concurrency --override --folder --from-list --concurrency --override --folder --file --from-list --concurrency --override --older-than --override --override --update --provider-type --path --bucket --account-name --container-name --region --endpoint --prefix --override --path --access --allowed-types --max-size --description --quota --path --access --allowed-types --max-size --description --quota --out
+set -g __civic_commands storage:usage storage:quota storage:list storage:info storage:upload storage:download storage:health storage:cleanup storage:verify storage:reconstruct storage:lifecycle storage:runs storage:update storage:migrate storage:move storage:delete storage:trash storage:undo storage:config storage:init storage:folder:add storage:folder:update storage:folder:remove completions man
 
 # The command typed so far, joined by ':'; a first line says whether it is whole.
 function __civic_command
@@ -36,6 +36,7 @@ complete -c civic -n 'test (__civic_command) = stem:' -a 'storage:health' -d 'Ch
 complete -c civic -n 'test (__civic_command) = stem:' -a 'storage:cleanup' -d 'Finds objects without a record, records without an object, and sizes that differ. Changes nothing without --apply'
 complete -c civic -n 'test (__civic_command) = stem:' -a 'storage:verify' -d 'Compares records with their objects: whether each is there, its size, and with --checksum its content'
 complete -c civic -n 'test (__civic_command) = stem:' -a 'storage:reconstruct' -d 'Makes records that were lost again, from sidecars, object metadata and keys'
+complete -c civic -n 'test (__civic_command) = stem:' -a 'storage:lifecycle' -d 'Tells what the lifecycle policies of storage.yml would do and why, and with --apply does it: warn, archive, delete'
 complete -c civic -n 'test (__civic_command) = stem:' -a 'storage:runs' -d 'Shows what ran: when, by whom, and what it changed'
 complete -c civic -n 'test (__civic_command) = stem:' -a 'storage:update' -d 'Changes the description of a file; storage:undo takes the change back'
 complete -c civic -n 'test (__civic_command) = stem:' -a 'storage:migrate' -d 'Takes files to another provider: bytes, sidecar and record; storage:undo takes them back'
@@ -61,6 +62,7 @@ complete -c civic -n 'test (__civic_command) = stem:storage' -a 'health' -d 'Che
 complete -c civic -n 'test (__civic_command) = stem:storage' -a 'cleanup' -d 'Finds objects without a record, records without an object, and sizes that differ. Changes nothing without --apply'
 complete -c civic -n 'test (__civic_command) = stem:storage' -a 'verify' -d 'Compares records with their objects: whether each is there, its size, and with --checksum its content'
 complete -c civic -n 'test (__civic_command) = stem:storage' -a 'reconstruct' -d 'Makes records that were lost again, from sidecars, object metadata and keys'
+complete -c civic -n 'test (__civic_command) = stem:storage' -a 'lifecycle' -d 'Tells what the lifecycle policies of storage.yml would do and why, and with --apply does it: warn, archive, delete'
 complete -c civic -n 'test (__civic_command) = stem:storage' -a 'runs' -d 'Shows what ran: when, by whom, and what it changed'
 complete -c civic -n 'test (__civic_command) = stem:storage' -a 'update' -d 'Changes the description of a file; storage:undo takes the change back'
 complete -c civic -n 'test (__civic_command) = stem:storage' -a 'migrate' -d 'Takes files to another provider: bytes, sidecar and record; storage:undo takes them back'
@@ -131,6 +133,7 @@ complete -c civic -n 'test (__civic_command) = whole:storage:cleanup' -l overrid
 complete -c civic -n 'test (__civic_command) = whole:storage:cleanup' -l purge -d 'With --apply, delete objects for good instead of moving them to the trash'
 complete -c civic -n 'test (__civic_command) = whole:storage:cleanup' -l explain -x -d 'Tell of one record or object, by id, key or path, why it is a finding or is none'
 complete -c civic -n 'test (__civic_command) = whole:storage:cleanup' -l fail-on-findings -d 'Exit with 4 where anything was found'
+complete -c civic -n 'test (__civic_command) = whole:storage:cleanup' -l skip-if-locked -d 'Exit with 7 and say nothing where another run has the provider: for cron, where one run may outlast the next'
 complete -c civic -n 'test (__civic_command) = whole:storage:verify' -l checksum -d 'Read every object and compare its SHA-256 with the one kept at its upload'
 complete -c civic -n 'test (__civic_command) = whole:storage:verify' -l folder -x -d 'Only files of this folder'
 complete -c civic -n 'test (__civic_command) = whole:storage:verify' -l provider -x -d 'Only files in this provider'
@@ -144,8 +147,21 @@ complete -c civic -n 'test (__civic_command) = whole:storage:reconstruct' -l con
 complete -c civic -n 'test (__civic_command) = whole:storage:reconstruct' -l min-age -x -d 'Leave alone what is younger than this, since CivicPress may be uploading it (`1h`, `30m`; 0 takes everything)'
 complete -c civic -n 'test (__civic_command) = whole:storage:reconstruct' -l create -d 'Make the database where there is none'
 complete -c civic -n 'test (__civic_command) = whole:storage:reconstruct' -l dry-run -d 'Only tell what would be reconstructed'
+complete -c civic -n 'test (__civic_command) = whole:storage:reconstruct' -l skip-if-locked -d 'Exit with 7 and say nothing where another run has the provider: for cron, where one run may outlast the next'
 complete -c civic -n 'test (__civic_command) = whole:storage:reconstruct' -l override -x -a 'ownership' -d 'Let this run go on though a safety rule speaks. `ownership`: another installation claims the storage; it is then claimed for this one'
+complete -c civic -n 'test (__civic_command) = whole:storage:lifecycle' -l check -d 'Only look and report; the default'
+complete -c civic -n 'test (__civic_command) = whole:storage:lifecycle' -l apply -d 'Send the warnings, archive and delete, after a question'
+complete -c civic -n 'test (__civic_command) = whole:storage:lifecycle' -l folder -x -d 'Only files of this folder'
+complete -c civic -n 'test (__civic_command) = whole:storage:lifecycle' -l policy -x -d 'Only what this policy does; what others protect stays protected'
+complete -c civic -n 'test (__civic_command) = whole:storage:lifecycle' -l as-of -x -d 'As if it were the end of that day (`2027-01-31`), or that moment (`2027-01-31T04:00:00Z`)'
+complete -c civic -n 'test (__civic_command) = whole:storage:lifecycle' -l max-delete -x -d 'Refuse where more than this would be deleted or archived from one provider: a number, or a share of what it holds (`50`, `20%`) [default: max_delete_count and max_delete_percent of storage.yml]'
+complete -c civic -n 'test (__civic_command) = whole:storage:lifecycle' -l override -x -d 'With --apply, go on although this safety rule speaks; may be given several times'
+complete -c civic -n 'test (__civic_command) = whole:storage:lifecycle' -l skip-if-locked -d 'Exit with 7 and say nothing where another run has the provider: for cron, where one run may outlast the next'
 complete -c civic -n 'test (__civic_command) = whole:storage:runs' -l limit -x -d 'Runs to show, newest first; or steps, of one run'
+complete -c civic -n 'test (__civic_command) = whole:storage:runs' -l operation -x -d 'Only runs of this command (`storage:lifecycle`, or `lifecycle`)'
+complete -c civic -n 'test (__civic_command) = whole:storage:runs' -l since -x -d 'Only runs that began so long ago or later (`24h`, `7d`), or since a day or moment in UTC (`2026-11-24`)'
+complete -c civic -n 'test (__civic_command) = whole:storage:runs' -l failed -d 'Only runs that did not end well: in part, not at all, or stopped'
+complete -c civic -n 'test (__civic_command) = whole:storage:runs' -l fail-on-findings -d 'Exit with 4 where one of these runs did not end well, or where there is none at all'
 complete -c civic -n 'test (__civic_command) = whole:storage:update' -l description -x -d 'What the file is to be described as; an empty text takes the description away'
 complete -c civic -n 'test (__civic_command) = whole:storage:update' -l dry-run -d 'Only tell what would be changed'
 complete -c civic -n 'test (__civic_command) = whole:storage:update' -l override -x -a 'ownership' -d 'Let this run go on though a safety rule speaks. `ownership`: another installation claims the storage; it is then claimed for this one'
@@ -155,6 +171,7 @@ complete -c civic -n 'test (__civic_command) = whole:storage:migrate' -l folder 
 complete -c civic -n 'test (__civic_command) = whole:storage:migrate' -l rebase -d 'Instead of moving anything, give records of an old root (a provider\'s `aliases`) the path that their files have today'
 complete -c civic -n 'test (__civic_command) = whole:storage:migrate' -l concurrency -x -d 'How many files are worked on at once [default: global.max_concurrent_uploads]'
 complete -c civic -n 'test (__civic_command) = whole:storage:migrate' -l dry-run -d 'Only tell what would be done'
+complete -c civic -n 'test (__civic_command) = whole:storage:migrate' -l skip-if-locked -d 'Exit with 7 and say nothing where another run has the provider: for cron, where one run may outlast the next'
 complete -c civic -n 'test (__civic_command) = whole:storage:migrate' -l override -x -a 'ownership' -d 'Let this run go on though a safety rule speaks. `ownership`: another installation claims the storage; it is then claimed for this one'
 complete -c civic -n 'test (__civic_command) = whole:storage:move' -l folder -x -d 'Folder of storage.yml to move them to'
 complete -c civic -n 'test (__civic_command) = whole:storage:move' -l from-list -x -d 'Read ids from this file, one a line; `-` is stdin'

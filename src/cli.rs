@@ -150,6 +150,8 @@ pub enum Command {
     Verify(commands::verify::VerifyArgs),
     #[command(name = "storage:reconstruct")]
     Reconstruct(commands::reconstruct::ReconstructArgs),
+    #[command(name = "storage:lifecycle")]
+    Lifecycle(commands::lifecycle::LifecycleArgs),
     #[command(name = "storage:runs")]
     Runs(commands::runs::RunsArgs),
     #[command(name = "storage:update")]
@@ -191,6 +193,7 @@ impl Command {
             Self::Cleanup(args) => commands::cleanup::run(context, &args),
             Self::Verify(args) => commands::verify::run(context, &args),
             Self::Reconstruct(args) => commands::reconstruct::run(context, &args),
+            Self::Lifecycle(args) => commands::lifecycle::run(context, &args),
             Self::Runs(args) => context.block_on(commands::runs::run(context, args)),
             Self::Update(args) => commands::update::run(context, &args),
             Self::Migrate(args) => commands::migrate::run(context, &args),

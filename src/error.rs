@@ -53,6 +53,12 @@ pub struct Failure {
     /// An object; provider, operation, path, file, line where they apply.
     pub details: Value,
     pub hint: Option<String>,
+    /// Another run has what this one needs, and nothing was begun.
+    #[serde(skip)]
+    pub held: bool,
+    /// Nobody is to be told but by the exit code.
+    #[serde(skip)]
+    pub quiet: bool,
 }
 
 impl Failure {
@@ -65,6 +71,8 @@ impl Failure {
             retryable: false,
             details: Value::Object(serde_json::Map::new()),
             hint: None,
+            held: false,
+            quiet: false,
         }
     }
 
@@ -274,11 +282,17 @@ fn journal(error: JournalError, message: String) -> Failure {
     match error {
         JournalError::Store(error) => metadata(error, &message),
         JournalError::Spill(_) => no_room(message),
-        JournalError::Held { provider, run } => Failure::new(Exit::Locked, Code::Locked, message)
-            .retryable()
-            .detail("provider", provider)
-            .detail("run", run.id)
-            .hint("wait until it has ended; storage:runs shows how it stands"),
+        JournalError::Held { provider, run } => {
+            let failure = Failure::new(Exit::Locked, Code::Locked, message)
+                .retryable()
+                .detail("provider", provider)
+                .detail("run", run.id)
+                .hint("wait until it has ended; storage:runs shows how it stands");
+            Failure {
+                held: true,
+                ..failure
+            }
+        }
     }
 }
 

@@ -2,15 +2,24 @@
 //! destructive work stands a call of [`reach`], named `<operation>.<where>`.
 //!
 //! `CIVIC_FAILPOINT=upload.after-put` kills the process the first time it comes there, `upload.after-put:3` the third
-//! time; `CIVIC_FAILPOINT_STOP` stops it in the same way until it is continued. A release build has none of this.
+//! time; `CIVIC_FAILPOINT_STOP` stops it in the same way until it is continued. `CIVIC_CLOCK_AHEAD` has so many seconds go by
+//! that did not. A release build has none of this.
 
 /// Ends or stops this process where the environment names the point; does nothing in a release build.
 #[cfg(not(debug_assertions))]
 #[inline]
 pub fn reach(_point: &'static str) {}
 
+/// How far ahead the clock is: nothing, in a release build.
+#[cfg(not(debug_assertions))]
+#[inline]
+#[must_use]
+pub fn ahead() -> chrono::TimeDelta {
+    chrono::TimeDelta::zero()
+}
+
 #[cfg(debug_assertions)]
-pub use armed::reach;
+pub use armed::{ahead, reach};
 
 #[cfg(debug_assertions)]
 mod armed {
@@ -18,6 +27,7 @@ mod armed {
     use std::sync::atomic::{AtomicU32, Ordering};
     use std::time::Duration;
 
+    use chrono::TimeDelta;
     use rustix::process::{Signal, getpid, kill_process};
 
     /// So long a signal may be on its way.
@@ -61,6 +71,17 @@ mod armed {
                     .fetch_update(Ordering::SeqCst, Ordering::SeqCst, count)
                     == Ok(1)
         }
+    }
+
+    /// How far ahead of the machine's clock this process is.
+    #[must_use]
+    pub fn ahead() -> TimeDelta {
+        static AHEAD: LazyLock<TimeDelta> = LazyLock::new(|| {
+            let seconds = std::env::var("CIVIC_CLOCK_AHEAD").ok();
+            let seconds = seconds.and_then(|seconds| seconds.parse().ok());
+            TimeDelta::seconds(seconds.unwrap_or(0))
+        });
+        *AHEAD
     }
 
     /// Ends or stops this process where the environment names the point; does nothing in a release build.

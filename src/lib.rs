@@ -18,6 +18,8 @@
 //!   circuit breaker. [`providers`] puts it around each provider, and nobody else does.
 //! - [`metadata`] knows the rows of `storage_files`. It knows no provider; their roots come in as text.
 //! - [`config`] reads `storage.yml`, `.civicrc` and the environment, once, into plain values.
+//! - [`age`] says when a file is how old, by time or by the calendar.
+//! - [`notify`] takes warnings to those who want them: a file, a webhook.
 //! - [`spill`] keeps out of core what grows with the number of files.
 //! - [`failpoint`] marks where tests kill the program; release builds have none.
 //! - [`error`] is the edge: each room's typed errors become one `Failure` with code, hint and exit code, in one match.
@@ -32,6 +34,7 @@
 //! [`View`]: output::View
 //! [`Clock`]: engine::Clock
 
+pub mod age;
 mod circuits;
 pub mod cli;
 pub mod commands;
@@ -41,6 +44,7 @@ pub mod engine;
 pub mod error;
 pub mod failpoint;
 pub mod metadata;
+pub mod notify;
 pub mod output;
 pub mod providers;
 pub mod resilience;

@@ -6,7 +6,7 @@ use serde_json::json;
 use super::ask;
 use super::changes::{Words, conclude, counts, planned, sites, status};
 use super::ownership::{self, OwnershipArgs};
-use super::shared::{known_folder, way};
+use super::shared::{LockArgs, known_folder, way};
 use crate::Context;
 use crate::engine::Interrupt;
 use crate::engine::changes::{Changes, Sites};
@@ -47,6 +47,8 @@ pub struct MigrateArgs {
     #[arg(long)]
     dry_run: bool,
     #[command(flatten)]
+    lock: LockArgs,
+    #[command(flatten)]
     ownership: OwnershipArgs,
 }
 
@@ -68,6 +70,10 @@ const QUESTION: &str = "Migrate these?";
 /// Where a provider or folder is unknown, a provider does not answer, is held by another run or is another
 /// installation's, nobody agreed, or the database fails.
 pub fn run(context: &Context, args: &MigrateArgs) -> Result<Outcome, Failure> {
+    args.lock.settle(go(context, args))
+}
+
+fn go(context: &Context, args: &MigrateArgs) -> Result<Outcome, Failure> {
     context.connections(args.concurrency);
     match (&args.from, &args.to) {
         (Some(from), Some(to)) => {
@@ -115,11 +121,13 @@ fn migrate(context: &Context, args: &MigrateArgs, (from, to): (&str, &str)) -> R
         if selected.count() == 0 {
             return Ok(conclude(MIGRATE, None, Changes::default()));
         }
-        warn_unread(context, to)?;
+        let unread = unread(context, to)?;
         let what = format!(
-            "{} files, {}, from {from} to {to}; the originals go to the trash of {from}",
+            "{} files, {}, from {from} to {to}; the originals go to the trash of {from}{}{}",
             format_count(selected.count()),
-            format_size(selected.bytes)
+            format_size(selected.bytes),
+            if unread.is_some() { "\n" } else { "" },
+            unread.as_deref().unwrap_or_default()
         );
         ask::confirm(context, &what, QUESTION).await?;
         let taken_over = ownership::claim(custody, &mut sites).await;
@@ -137,6 +145,8 @@ fn migrate(context: &Context, args: &MigrateArgs, (from, to): (&str, &str)) -> R
                 return Err(held.into());
             }
         }
+        // Not before it is known that this run has the providers: one that has not is quiet where that was asked for.
+        warn_unread(context, to)?;
         let work = ((&sites, &*store), (&request, &selected));
         let mut changes = migrate::migrate(&run, work.0, work.1, (&progress, &interrupt)).await?;
         changes.taken_over = taken_over;
@@ -170,12 +180,18 @@ async fn request(
 }
 
 /// CivicPress reads and deletes through one provider alone.
-fn warn_unread(context: &Context, to: &str) -> Result<(), Failure> {
+fn unread(context: &Context, to: &str) -> Result<Option<String>, Failure> {
     let active = &context.config()?.active_provider;
-    if active != to {
-        tracing::warn!(
+    Ok((active != to).then(|| {
+        format!(
             "CivicPress reads only from its active_provider, which is {active}: it will not find these files on {to}"
-        );
+        )
+    }))
+}
+
+fn warn_unread(context: &Context, to: &str) -> Result<(), Failure> {
+    if let Some(unread) = unread(context, to)? {
+        tracing::warn!("{unread}");
     }
     Ok(())
 }

@@ -20,6 +20,7 @@ pub mod folder;
 pub mod health;
 pub mod info;
 pub mod init;
+pub mod lifecycle;
 pub mod list;
 pub mod man;
 pub mod migrate;

@@ -7,6 +7,7 @@ use serde_json::json;
 
 use super::changes::{Words, conclude, counts, planned, sites, status};
 use super::ownership::{self, OwnershipArgs};
+use super::shared::LockArgs;
 use crate::Context;
 use crate::config::parse_duration;
 use crate::engine::changes::Changes;
@@ -40,6 +41,8 @@ pub struct ReconstructArgs {
     #[arg(long)]
     dry_run: bool,
     #[command(flatten)]
+    lock: LockArgs,
+    #[command(flatten)]
     ownership: OwnershipArgs,
 }
 
@@ -54,6 +57,10 @@ const WORDS: Words = Words {
 /// # Errors
 /// A provider that is another installation's or is not listed to its end, a database that fails.
 pub fn run(context: &Context, args: &ReconstructArgs) -> Result<Outcome, Failure> {
+    args.lock.settle(go(context, args))
+}
+
+fn go(context: &Context, args: &ReconstructArgs) -> Result<Outcome, Failure> {
     context.connections(args.concurrency);
     if args.create {
         context.make_database()?;
@@ -106,7 +113,10 @@ pub fn run(context: &Context, args: &ReconstructArgs) -> Result<Outcome, Failure
         });
         let run = journal.begin(WORDS.operation, asked).await?;
         for name in &names {
-            run.lease(name).await?;
+            if let Err(held) = run.lease(name).await {
+                run.discard().await?;
+                return Err(held.into());
+            }
         }
         match reconstruct::reconstruct(Some(&run), &*metadata, &request, (around, &mut changes)).await {
             Ok(seen) => tell(seen),

@@ -7,10 +7,12 @@ use clap::{Args, value_parser};
 use serde_json::{Value, json};
 
 use crate::Context;
+use crate::config::parse_age;
 use crate::engine::Clock;
 use crate::engine::runs::{self, ListedRun};
-use crate::error::Failure;
-use crate::metadata::journal::Step;
+use crate::error::{Code, Exit, Failure};
+use crate::metadata::Stamp;
+use crate::metadata::journal::{RunQuery, Step};
 use crate::output::{Align, Human, Outcome, Table, View, format_count};
 
 /// Shows what ran: when, by whom, and what it changed
@@ -22,7 +24,36 @@ pub struct RunsArgs {
     /// Runs to show, newest first; or steps, of one run
     #[arg(long, value_name = "N", default_value_t = 50, value_parser = value_parser!(u64).range(1..=100_000))]
     limit: u64,
+    /// Only runs of this command (`storage:lifecycle`, or `lifecycle`)
+    #[arg(long, value_name = "COMMAND", conflicts_with = "run")]
+    operation: Option<String>,
+    /// Only runs that began so long ago or later (`24h`, `7d`), or since a day or moment in UTC (`2026-11-24`)
+    #[arg(long, value_name = "AGE_OR_DATE", conflicts_with = "run")]
+    since: Option<String>,
+    /// Only runs that did not end well: in part, not at all, or stopped
+    #[arg(long, conflicts_with = "run")]
+    failed: bool,
+    /// Exit with 4 where one of these runs did not end well, or where there is none at all
+    #[arg(long, conflicts_with = "run")]
+    fail_on_findings: bool,
 }
+
+/// What runs are of.
+const OPERATIONS: [&str; 13] = [
+    "storage:cleanup",
+    "storage:delete",
+    "storage:lifecycle",
+    "storage:migrate",
+    "storage:move",
+    "storage:reconstruct",
+    "storage:recover",
+    "storage:trash empty",
+    "storage:trash restore",
+    "storage:undo",
+    "storage:update",
+    "storage:upload",
+    "storage:verify",
+];
 
 /// Reads the journal; writes nothing, and where nothing was ever written shows nothing.
 ///
@@ -31,17 +62,72 @@ pub struct RunsArgs {
 pub async fn run(context: &Context, args: RunsArgs) -> Result<Outcome, Failure> {
     let history = context.history()?;
     let now = context.clock().now();
-    let Some(id) = args.run else {
-        let runs = runs::list(&*history, args.limit, now).await?;
-        return Ok(Outcome::done(RunsView { runs }));
+    let Some(id) = &args.run else {
+        let query = query(&args, now)?;
+        let runs = if args.failed {
+            runs::bad(&*history, &query, now).await?
+        } else {
+            runs::list(&*history, &query, now).await?
+        };
+        let failure = finding(&args, &runs);
+        let view = RunsView { runs };
+        return Ok(match failure {
+            Some(failure) => Outcome::failed(view, failure),
+            None => Outcome::done(view),
+        });
     };
-    let found = runs::find(&*history, &id, (args.limit, now)).await?;
+    let found = runs::find(&*history, id, (args.limit, now)).await?;
     let (run, steps) = found.ok_or_else(|| {
         Failure::usage(format!("there is no run {id}"))
             .hint("storage:runs without a run shows them all")
-            .detail("run", id)
+            .detail("run", id.as_str())
     })?;
     Ok(Outcome::done(RunView { run, steps }))
+}
+
+fn query(args: &RunsArgs, now: DateTime<Utc>) -> Result<RunQuery, Failure> {
+    let operation = args.operation.as_deref().map(operation).transpose()?;
+    Ok(RunQuery {
+        operation,
+        since: args.since.as_deref().map(|text| since(text, now)).transpose()?,
+        statuses: Vec::new(),
+        limit: args.limit,
+    })
+}
+
+/// A slip of the pen must not look like a night without runs.
+fn operation(text: &str) -> Result<String, Failure> {
+    let name = if text.starts_with("storage:") {
+        text.to_owned()
+    } else {
+        format!("storage:{text}")
+    };
+    if OPERATIONS.contains(&name.as_str()) {
+        Ok(name)
+    } else {
+        Err(Failure::unknown("command that is written down", text, OPERATIONS))
+    }
+}
+
+fn since(text: &str, now: DateTime<Utc>) -> Result<DateTime<Utc>, Failure> {
+    let ago = parse_age(text).ok().and_then(|age| age.before(now));
+    ago.or_else(|| Stamp::from_text(text).time()).ok_or_else(|| {
+        let message = format!("--since {text}: so long ago, like 24h or 7d, or a day like 2026-11-24");
+        Failure::usage(message)
+    })
+}
+
+/// Why the answer to "did it work" is no.
+fn finding(args: &RunsArgs, runs: &[ListedRun]) -> Option<Failure> {
+    let bad = runs.iter().filter(|run| run.is_bad()).count();
+    let message = match bad {
+        _ if !args.fail_on_findings => return None,
+        0 if args.failed || !runs.is_empty() => return None,
+        0 => "nothing ran".to_owned(),
+        1 => "1 run did not end well".to_owned(),
+        bad => format!("{} runs did not end well", format_count(bad as u64)),
+    };
+    Some(Failure::new(Exit::Findings, Code::Error, message))
 }
 
 /// To the minute, in UTC.
@@ -51,7 +137,7 @@ fn minute(time: DateTime<Utc>) -> String {
 
 /// What a run came to in a few words: its steps, or where it has none, the numbers of its summary.
 fn changes(run: &ListedRun) -> String {
-    let parts: Vec<String> = if run.steps.is_empty() {
+    let mut parts: Vec<String> = if run.steps.is_empty() {
         let summary = run.run.summary.as_ref().and_then(Value::as_object);
         let numbers = summary.into_iter().flatten().filter_map(|(name, value)| {
             let count = value.as_u64().filter(|count| *count > 0)?;
@@ -64,6 +150,9 @@ fn changes(run: &ListedRun) -> String {
             .map(|(state, count)| format!("{} {}", format_count(*count), state.name()))
             .collect()
     };
+    let summary = run.run.summary.as_ref();
+    let why = summary.and_then(|summary| ["error", "why"].iter().find_map(|key| summary[*key].as_str()));
+    parts.extend(why.map(str::to_owned));
     match parts.as_slice() {
         [] => "-".to_owned(),
         parts => parts.join(", "),

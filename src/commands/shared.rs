@@ -2,12 +2,17 @@
 
 use std::collections::BTreeSet;
 
+use clap::Args;
+
 use crate::Context;
+use crate::config;
 use crate::engine::Interrupt;
+use crate::engine::cleanup::Caps;
 use crate::engine::upload::{FolderRules, Way};
 use crate::error::Failure;
 use crate::metadata::quota::Limits;
 use crate::metadata::{FileRecord, MetadataStore, Stamp};
+use crate::output::Outcome;
 
 /// Refuses a folder that neither storage.yml nor any record names: a slip of the pen must not look like an empty
 /// folder.
@@ -65,6 +70,53 @@ pub fn limits(context: &Context) -> Result<Limits, Failure> {
         all: Some(global.global_quota).filter(|quota| *quota > 0),
         counts_trash: global.quota_counts_trash,
         enforced: global.quota_enforcement,
+    })
+}
+
+/// The flag of commands that take a provider for themselves.
+#[derive(Debug, Default, Args)]
+pub struct LockArgs {
+    /// Exit with 7 and say nothing where another run has the provider: for cron, where one run may outlast the next
+    #[arg(long)]
+    skip_if_locked: bool,
+}
+
+impl LockArgs {
+    /// What the command came to; quiet, where that was asked for and another run was there first.
+    ///
+    /// # Errors
+    /// The command's own.
+    pub fn settle(&self, result: Result<Outcome, Failure>) -> Result<Outcome, Failure> {
+        result.map_err(|failure| Failure {
+            quiet: self.skip_if_locked && failure.held,
+            ..failure
+        })
+    }
+}
+
+/// `--max-delete`: `N` or `P%`; what storage.yml says where neither is given.
+///
+/// # Errors
+/// Where it is neither.
+pub fn caps(flag: Option<&str>, configured: &config::Cleanup) -> Result<Caps, Failure> {
+    let Some(text) = flag else {
+        return Ok(Caps::Configured {
+            count: configured.max_delete_count,
+            percent: configured.max_delete_percent,
+        });
+    };
+    let cap = match text.strip_suffix('%') {
+        Some(share) => share
+            .trim()
+            .parse()
+            .ok()
+            .filter(|p| (0.0..=100.0).contains(p))
+            .map(Caps::Percent),
+        None => text.parse().ok().map(Caps::Count),
+    };
+    cap.ok_or_else(|| {
+        let message = format!("--max-delete {text}: a number of items, or a share of them from 0% to 100%");
+        Failure::usage(message)
     })
 }
 

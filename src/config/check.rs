@@ -144,7 +144,14 @@ fn check_policy(names: &Names<'_>, policy: &LifecyclePolicy, at: &KeyPath, repor
         return;
     }
     if let Some(provider) = &policy.archive_provider {
-        names.provider(provider, &at.key("archive").key("provider"), report);
+        let at = at.key("archive").key("provider");
+        let disabled = names
+            .config
+            .provider(provider)
+            .is_some_and(|found| !found.enabled);
+        if names.provider(provider, &at, report) && disabled && policy.enabled {
+            report.error(&at, format!("is `{provider}`, which is not enabled"));
+        }
     }
     let Some(folder) = &policy.archive_folder else {
         return;

@@ -86,6 +86,16 @@ impl Default for Lifecycle {
     }
 }
 
+impl Default for LifecycleNotify {
+    fn default() -> Self {
+        Self {
+            log: true,
+            file: None,
+            webhook: None,
+        }
+    }
+}
+
 impl Folder {
     /// A folder of which only the name is known: nobody but its owners may read it, and it takes every type.
     #[must_use]

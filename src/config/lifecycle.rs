@@ -1,5 +1,7 @@
 //! Lifecycle policies, each checked by itself.
 
+use std::time::Duration;
+
 use secrecy::SecretString;
 
 use super::build::{Context, extensions};
@@ -8,6 +10,7 @@ use super::model::{Lifecycle, LifecycleAction, LifecycleMatch, LifecycleNotify, 
 use super::path::KeyPath;
 use super::raw::{self, OneOrMany};
 use super::report::{Report, did_you_mean};
+use crate::age::Age;
 
 const ACTIONS: [(&str, LifecycleAction); 4] = [
     ("delete", LifecycleAction::Delete),
@@ -30,11 +33,33 @@ pub fn build(raw: raw::Lifecycle, context: &mut Context<'_, '_>) -> Lifecycle {
         }
         policies.push(built);
     }
+    let notify = notify(raw.notify.unwrap_or_default(), context);
+    if let Some(policy) = policies
+        .iter()
+        .find(|policy| policy.enabled && wants_warnings(policy))
+        && !(notify.log || notify.file.is_some() || notify.webhook.is_some())
+    {
+        let message = format!(
+            "leaves no way to warn, and `{}` is to: set log, file or webhook",
+            policy.name
+        );
+        context
+            .report
+            .error(&KeyPath::of(&["lifecycle", "notify"]), message);
+    }
     Lifecycle {
         enabled: raw.enabled.unwrap_or(default.enabled),
         check_interval: raw.check_interval.map_or(default.check_interval, |span| span.0),
         policies,
-        notify: notify(raw.notify.unwrap_or_default(), context),
+        notify,
+    }
+}
+
+fn wants_warnings(policy: &LifecyclePolicy) -> bool {
+    match policy.action {
+        LifecycleAction::Warn => true,
+        LifecycleAction::Delete | LifecycleAction::Archive => policy.warn_before.is_some(),
+        LifecycleAction::Retain => false,
     }
 }
 
@@ -49,7 +74,7 @@ fn notify(raw: raw::Notify, context: &mut Context<'_, '_>) -> LifecycleNotify {
             .error(&at, "is not a URL that begins with https:// or http://");
     }
     LifecycleNotify {
-        log: raw.log.unwrap_or(false),
+        log: raw.log.unwrap_or(LifecycleNotify::default().log),
         file: raw
             .file
             .filter(|file| !file.is_empty())
@@ -132,6 +157,18 @@ fn check(policy: &LifecyclePolicy, at: &KeyPath, report: &mut Report<'_>) {
             "means nothing on a policy that retains; `min_age` says for how long",
         );
     }
+    let acts = matches!(policy.action, LifecycleAction::Delete | LifecycleAction::Archive);
+    if !acts && policy.warn_before.is_some() {
+        report.warn(
+            &at.key("warn_before"),
+            "means nothing unless the action is delete or archive",
+        );
+    }
+    for (key, age) in [("max_age", policy.max_age), ("min_age", policy.min_age)] {
+        if age.is_some_and(is_short) {
+            report.warn(&at.key(key), "is less than a day; `m` is minutes, `mo` months");
+        }
+    }
     if !retains && policy.min_age.is_some() {
         report.warn(
             &at.key("min_age"),
@@ -140,7 +177,26 @@ fn check(policy: &LifecyclePolicy, at: &KeyPath, report: &mut Report<'_>) {
     }
 }
 
+/// A file is hardly meant to be judged by the hour.
+fn is_short(age: Age) -> bool {
+    match age {
+        Age::Span(span) => span < Duration::from_secs(86_400),
+        Age::Months(months) => months == 0,
+    }
+}
+
 fn matching(raw: raw::Match, at: &KeyPath, report: &mut Report<'_>) -> LifecycleMatch {
+    // Taken for plain characters, they would quietly match nothing.
+    if raw
+        .name
+        .as_ref()
+        .is_some_and(|name| name.contains(['[', ']', '{', '}', '\\']))
+    {
+        report.error(
+            &at.key("name"),
+            "holds one of []{}\\, which mean nothing here; `*` is any text, `?` any character",
+        );
+    }
     LifecycleMatch {
         types: extensions(raw.types.unwrap_or_default(), &at.key("types"), report),
         name: raw.name,

@@ -47,7 +47,7 @@ pub use report::nearest;
 pub use schema::schema;
 pub use show::{Origin, Setting, settings};
 pub use starter::{NewProvider, Starter, starter};
-pub use units::{parse_duration, parse_size, spell_duration, spell_size};
+pub use units::{parse_age, parse_duration, parse_size, spell_age, spell_duration, spell_size};
 
 use arrange::Arranged;
 use build::Context;

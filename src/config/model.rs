@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use secrecy::SecretString;
 
+use crate::age::Age;
+
 /// Everything `storage.yml` and the environment said, merged and checked.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -219,17 +221,18 @@ pub struct LifecyclePolicy {
     pub folders: Vec<String>,
     pub matching: Option<LifecycleMatch>,
     pub except: Option<LifecycleMatch>,
-    pub max_age: Option<Duration>,
-    pub min_age: Option<Duration>,
+    pub max_age: Option<Age>,
+    pub min_age: Option<Age>,
     pub action: LifecycleAction,
     pub archive_provider: Option<String>,
     pub archive_folder: Option<String>,
-    pub warn_before: Option<Duration>,
+    pub warn_before: Option<Age>,
 }
 
 #[derive(Debug, Clone)]
 pub struct LifecycleMatch {
     pub types: Vec<String>,
+    /// A glob: `*` is any text, `?` any character.
     pub name: Option<String>,
     pub min_size: u64,
 }
@@ -242,8 +245,9 @@ pub enum LifecycleAction {
     Retain,
 }
 
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct LifecycleNotify {
+    /// On stderr, with what else the program tells.
     pub log: bool,
     pub file: Option<PathBuf>,
     /// Secret, since such URLs often hold a token.

@@ -14,6 +14,7 @@ use serde::de::{Error, Visitor};
 use serde::{Deserialize, Deserializer};
 
 use super::units;
+use crate::age::Age;
 
 /// The whole file. Every key of `global` is also read here, at the top level.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
@@ -218,20 +219,20 @@ pub struct Policy {
     #[serde(rename = "match")]
     pub matching: Option<Match>,
     pub except: Option<Match>,
-    pub max_age: Option<Span>,
-    pub min_age: Option<Span>,
+    pub max_age: Option<Years>,
+    pub min_age: Option<Years>,
     /// `delete`, `archive`, `warn` or `retain`.
     #[schemars(extend("enum" = ["delete", "archive", "warn", "retain", null]))]
     pub action: Option<String>,
     pub archive: Option<Archive>,
-    pub warn_before: Option<Span>,
+    pub warn_before: Option<Years>,
 }
 
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Match {
     pub types: Option<Vec<String>>,
-    /// A glob on the original name.
+    /// A glob on the original name: `*` is any text, `?` any character.
     pub name: Option<String>,
     pub min_size: Option<Size>,
 }
@@ -267,6 +268,10 @@ pub struct Size(pub u64);
 /// A length of time.
 #[derive(Debug, Clone, Copy)]
 pub struct Span(pub Duration);
+
+/// How old: a length of time, or months of the calendar.
+#[derive(Debug, Clone, Copy)]
+pub struct Years(pub Age);
 
 /// Text that no error and no `Debug` repeats.
 #[derive(Clone)]
@@ -325,6 +330,15 @@ impl<'de> Deserialize<'de> for Span {
     }
 }
 
+impl<'de> Deserialize<'de> for Years {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = deserializer.deserialize_any(Scalar {
+            expected: "an age like 365d or 12mo",
+        })?;
+        units::parse_age(&text).map(Self).map_err(Error::custom)
+    }
+}
+
 impl<'de> Deserialize<'de> for Secret {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         String::deserialize(deserializer)
@@ -360,6 +374,22 @@ impl JsonSchema for Span {
             "oneOf": [
                 { "type": "integer", "minimum": 0 },
                 { "type": "string", "pattern": "^ *[0-9]+(\\.[0-9]+)? *([mM][sS]|[sSmMhHdDwW])? *$" }
+            ]
+        })
+    }
+}
+
+impl JsonSchema for Years {
+    fn schema_name() -> Cow<'static, str> {
+        "Age".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "description": "A number with d (days), mo or months; or with ms, s, m, h or w.",
+            "oneOf": [
+                { "const": 0 },
+                { "type": "string", "pattern": "^ *[0-9]+(\\.[0-9]+)? *([mM][sS]|[sSmMhHdDwW]|[mM][oO]([nN][tT][hH][sS]?)?) *$" }
             ]
         })
     }

@@ -13,8 +13,9 @@ use super::model::{
     ProviderConfig, ProviderKind, S3Config,
 };
 use super::path::{KeyPath, Step};
-use super::units::{spell_duration, spell_size};
+use super::units::{spell_age, spell_duration, spell_size};
 use super::{Loaded, Origins};
+use crate::age::Age;
 
 /// What stands in for a secret, however long it is.
 const MASK: &str = "********";
@@ -115,6 +116,10 @@ fn size(bytes: u64) -> Value {
 
 fn time(duration: std::time::Duration) -> Value {
     json!(spell_duration(duration))
+}
+
+fn age(age: Age) -> Value {
+    json!(spell_age(age))
 }
 
 #[derive(Default)]
@@ -305,9 +310,9 @@ impl List {
         self.put(at, "enabled", json!(policy.enabled));
         self.put(at, "folder", json!(policy.folders));
         self.put(at, "action", json!(action_name(policy.action)));
-        self.maybe(at, "max_age", policy.max_age.map(time));
-        self.maybe(at, "min_age", policy.min_age.map(time));
-        self.maybe(at, "warn_before", policy.warn_before.map(time));
+        self.maybe(at, "max_age", policy.max_age.map(age));
+        self.maybe(at, "min_age", policy.min_age.map(age));
+        self.maybe(at, "warn_before", policy.warn_before.map(age));
         for (key, filter) in [("match", &policy.matching), ("except", &policy.except)] {
             if let Some(filter) = filter {
                 self.filter(&at.key(key), filter);

@@ -5,6 +5,8 @@
 
 use std::time::Duration;
 
+use crate::age::Age;
+
 /// Units of size, powers of 1024 whether spelled `KB` or `KiB`, since CivicPress reads them so.
 const SIZE_UNITS: [(&str, u64); 14] = [
     ("", 1),
@@ -63,6 +65,49 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
         .filter(|ms| *ms <= LONGEST_MS)
         .map(Duration::from_millis)
         .ok_or_else(|| format!("`{text}` is longer than 1000 years"))
+}
+
+/// Units of months, which are counted by the calendar.
+const MONTH_UNITS: [&str; 3] = ["MO", "MONTH", "MONTHS"];
+
+/// Reads `365d`, `12mo`, `12 months`, and what [`parse_duration`] reads with a unit: nobody means `365` milliseconds.
+///
+/// # Errors
+/// A sentence that names the text, where it is no age or longer than 1,000 years.
+pub fn parse_age(text: &str) -> Result<Age, String> {
+    let none = || format!("`{text}` is not an age; write it like 365d or 12mo");
+    let trimmed = text.trim_matches(' ');
+    let digits = trimmed
+        .find(|c: char| !c.is_ascii_digit())
+        .unwrap_or(trimmed.len());
+    let (number, unit) = trimmed.split_at(digits);
+    let unit = unit.trim_start_matches(' ').to_ascii_uppercase();
+    if unit.is_empty() && !number.trim_start_matches('0').is_empty() {
+        return Err(format!("`{text}` has no unit; write it like 365d or 12mo"));
+    }
+    if !MONTH_UNITS.contains(&unit.as_str()) {
+        scaled(text, &DURATION_UNITS).ok_or_else(none)?;
+        return parse_duration(text).map(Age::Span);
+    }
+    if number.is_empty() {
+        return Err(none());
+    }
+    let months = number.parse().ok().filter(|months| *months <= LONGEST_MONTHS);
+    months
+        .map(Age::Months)
+        .ok_or_else(|| format!("`{text}` is longer than 1000 years"))
+}
+
+/// As [`LONGEST_MS`].
+const LONGEST_MONTHS: u32 = 12_000;
+
+/// The shortest spelling that [`parse_age`] reads back to exactly this.
+#[must_use]
+pub fn spell_age(age: Age) -> String {
+    match age {
+        Age::Span(span) => spell_duration(span),
+        Age::Months(months) => format!("{months}mo"),
+    }
 }
 
 /// `<digits>[.<digits>][ ]<unit>` in the unit's base, without the fraction; saturates far above what fits.
@@ -197,7 +242,35 @@ mod tests {
         }
     }
 
+    #[test]
+    fn ages_are_days_or_months_and_never_a_bare_number() {
+        for (text, age) in [
+            ("365d", Age::Span(Duration::from_secs(365 * 86_400))),
+            ("12mo", Age::Months(12)),
+            ("1 month", Age::Months(1)),
+            ("18 Months", Age::Months(18)),
+            ("5m", Age::Span(Duration::from_secs(300))),
+            ("0", Age::Span(Duration::ZERO)),
+        ] {
+            assert_eq!(parse_age(text), Ok(age), "{text}");
+        }
+        assert!(parse_age("365").unwrap_err().contains("has no unit"));
+        for text in ["mo", "-1mo", "1.5mo", "1mon", "", "a year", "1y"] {
+            assert!(parse_age(text).unwrap_err().contains("365d"), "{text}");
+        }
+        for text in ["12001mo", "99999999999mo", "400000d"] {
+            assert!(parse_age(text).unwrap_err().contains("longer"), "{text}");
+        }
+    }
+
     proptest! {
+        #[test]
+        fn any_age_survives_its_spelling(months in 0..=LONGEST_MONTHS, ms in 1..=LONGEST_MS) {
+            for age in [Age::Months(months), Age::Span(Duration::from_millis(ms))] {
+                prop_assert_eq!(parse_age(&spell_age(age)), Ok(age));
+            }
+        }
+
         #[test]
         fn any_size_survives_its_spelling(bytes in 0..=i64::MAX.cast_unsigned()) {
             prop_assert_eq!(parse_size(&spell_size(bytes)), Ok(bytes));

@@ -4,6 +4,8 @@
 //! A record whose provider cannot be asked is kept. One whose object is gone already goes alone. A few batches are under
 //! way at once, so that the journal writes while the provider works.
 
+mod judged;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -11,6 +13,9 @@ use futures::stream::FuturesOrdered;
 use futures::{StreamExt, stream};
 use serde_json::Value;
 use tokio::sync::Semaphore;
+
+pub(super) use judged::judged;
+use judged::whole;
 
 use super::changes::{BATCH, Changes, Sites, failed, failed_by, is_uncertain};
 use super::cleanup::ItemError;
@@ -57,6 +62,8 @@ struct Lane<'a> {
     run: &'a RunHandle,
     sites: &'a Sites,
     purge: bool,
+    /// Records go with their objects only, and while those are what the records say.
+    whole: bool,
     permits: Semaphore,
 }
 
@@ -163,6 +170,7 @@ pub async fn delete(
         run,
         sites: at.0,
         purge: request.purge,
+        whole: false,
         permits: Semaphore::new(request.concurrency.max(1)),
     };
     let size = if request.purge { PURGED } else { BATCH };
@@ -242,7 +250,12 @@ async fn look_all(lane: &Lane<'_>, batch: &[FileRecord]) -> Vec<Result<Target, I
     let looks = stream::iter(batch).map(async |record| match unseen(lane, record) {
         None => {
             let _permit = lane.permits.acquire().await;
-            look(lane.sites, record.clone()).await
+            let looked = look(lane.sites, record.clone()).await;
+            if lane.whole {
+                looked.and_then(whole)
+            } else {
+                looked
+            }
         }
         Some(target) => match answers.get(&target.provider.name) {
             Some(Some(error)) => Err(failed_by(&record.id, error)),

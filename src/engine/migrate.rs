@@ -11,10 +11,11 @@ use super::cleanup::ItemError;
 use super::gather::{GatherError, gather, some};
 use super::journal::{JournalError, RunHandle};
 use super::objects::{evidence_of, trash_key};
-use super::relocate::{Carried, Migration, Relocation, carry};
+use super::relocate::{Carried, Migration, Relocation, carry_within};
 use super::upload::Way;
 use super::{Interrupt, Progress};
-use crate::metadata::journal::JournalReader;
+use crate::metadata::journal::{Evidence, JournalReader};
+use crate::metadata::quota::Limits;
 use crate::metadata::{FileRecord, ScanScope, ScannedRecord};
 use crate::providers::{EntryKind, Key, Provider};
 use crate::spill::Spool;
@@ -128,23 +129,39 @@ pub async fn migrate(
                 Err(error) => changes.fail(error),
             }
         }
-        while !waiting.is_empty() && !changes.stops(interrupt) {
-            let rest = waiting.split_off(together(&waiting));
-            let group = std::mem::replace(&mut waiting, rest);
-            let carried = carry(run, store, &group, (request.concurrency, interrupt)).await?;
-            for (carried, moved) in carried.into_iter().zip(&group) {
-                match carried {
-                    Carried::Done => changes.succeed(&item(moved), moved.evidence.size),
-                    Carried::Kept(error) | Carried::Open(error) => changes.fail(error),
-                    Carried::Unbegun => changes.interrupted = true,
-                }
-            }
-        }
+        let at_once = (request.concurrency, interrupt);
+        carry_all((run, store), (waiting, &Limits::default()), at_once, &mut changes).await?;
         done += batch.len() as u64;
         progress.advance(done, &run.id());
     }
     progress.finish();
     Ok(changes)
+}
+
+/// Carries the files over, some at a time, until the operator stops it; those that come to another folder only while it
+/// has room.
+///
+/// # Errors
+/// As [`migrate`].
+pub(super) async fn carry_all(
+    (run, store): (&RunHandle, &dyn JournalReader),
+    (mut waiting, limits): (Vec<Relocation>, &Limits),
+    (concurrency, interrupt): (usize, &Interrupt),
+    changes: &mut Changes,
+) -> Result<(), JournalError> {
+    while !waiting.is_empty() && !changes.stops(interrupt) {
+        let rest = waiting.split_off(together(&waiting));
+        let group = std::mem::replace(&mut waiting, rest);
+        let carried = carry_within(run, store, &group, (concurrency, interrupt), limits).await?;
+        for (carried, moved) in carried.into_iter().zip(&group) {
+            match carried {
+                Carried::Done => changes.succeed(&item(moved), moved.evidence.size),
+                Carried::Kept(error) | Carried::Open(error) => changes.fail(error),
+                Carried::Unbegun => changes.interrupted = true,
+            }
+        }
+    }
+    Ok(())
 }
 
 /// How many of them are switched in one transaction.
@@ -205,7 +222,35 @@ async fn look(sites: &Sites, request: &MigrateRequest, record: FileRecord) -> Lo
         );
         return Err(failed(id, "STORAGE_VALIDATION_ERROR", &reason));
     };
-    let heads = futures::try_join!(provider.head(&from), target.head(&from));
+    let evidence = way_is_free((&provider, &from), (&target, &from), &record).await?;
+    let after = FileRecord {
+        provider_path,
+        ..record.clone()
+    };
+    Ok(Some(Box::new(Relocation {
+        provider,
+        to: Key::new(from.as_bytes().to_vec()),
+        from,
+        target,
+        migration: None,
+        evidence,
+        before: record,
+        after,
+        undoes: None,
+    })))
+}
+
+/// What stands at the file's key, where that is what its record says, and nothing stands where it is to go.
+///
+/// # Errors
+/// Why the file cannot go there.
+pub(super) async fn way_is_free(
+    (provider, from): (&Provider, &Key),
+    (target, to): (&Provider, &Key),
+    record: &FileRecord,
+) -> Result<Evidence, ItemError> {
+    let id = &record.id;
+    let heads = futures::try_join!(provider.head(from), target.head(to));
     let (found, taken) = heads.map_err(|error| failed_by(id, &error))?;
     let Some(found) = found.filter(|found| found.kind == EntryKind::Object) else {
         let reason = format!("its object is not at {from}; nothing was moved");
@@ -220,26 +265,12 @@ async fn look(sites: &Sites, request: &MigrateRequest, record: FileRecord) -> Lo
     }
     if taken.is_some() {
         let reason = format!(
-            "something stands at {from} of {} already; nothing is overwritten",
+            "something stands at {to} of {} already; nothing is overwritten",
             target.name
         );
         return Err(failed(id, "STORAGE_ERROR", &reason));
     }
-    let after = FileRecord {
-        provider_path,
-        ..record.clone()
-    };
-    Ok(Some(Box::new(Relocation {
-        provider,
-        to: Key::new(from.as_bytes().to_vec()),
-        from,
-        target,
-        migration: None,
-        evidence: evidence_of(&found),
-        before: record,
-        after,
-        undoes: None,
-    })))
+    Ok(evidence_of(&found))
 }
 
 /// The record as it is now, and the provider that it came from.

@@ -10,6 +10,7 @@ pub mod health;
 pub mod info;
 mod interrupt;
 pub mod journal;
+pub mod lifecycle;
 pub mod list;
 pub mod marker;
 pub mod migrate;
@@ -43,7 +44,7 @@ pub struct SystemClock;
 
 impl Clock for SystemClock {
     fn now(&self) -> DateTime<Utc> {
-        Utc::now()
+        Utc::now() + crate::failpoint::ahead()
     }
 }
 

@@ -185,7 +185,11 @@ async fn look(sites: &Sites, request: &RefileRequest, record: &FileRecord) -> Re
 }
 
 /// Key and row of the file in the other folder; `None` where its stored name is none.
-fn destination(record: &FileRecord, folder: &FolderRules, now: DateTime<Utc>) -> Option<(Key, FileRecord)> {
+pub(super) fn destination(
+    record: &FileRecord,
+    folder: &FolderRules,
+    now: DateTime<Utc>,
+) -> Option<(Key, FileRecord)> {
     let name = &record.stored_filename;
     let relative_path = format!("{}/{name}", folder.name);
     let key = Key::from(relative_path.as_str());

@@ -277,6 +277,12 @@ async fn copy(relocation: &Relocation, route: &Route<'_>) -> Result<Copied, PutE
         (Copied::NotYet, Some(Migration { way, sha256 })) => {
             route.stream((way, sha256.as_deref()), &relocation.after).await
         }
+        // What comes back out of the trash was compared when it went there.
+        (Copied::Now, Some(Migration { sha256, .. })) if relocation.undoes.is_none() => {
+            reach("migrate.after-duplicate");
+            route.compare(sha256.as_deref()).await?;
+            Ok(Copied::Now)
+        }
         (copied, _) => Ok(copied),
     }
 }

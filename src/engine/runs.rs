@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::journal::is_dead;
 use crate::metadata::Result;
-use crate::metadata::journal::{JournalReader, Run, RunStatus, Step, StepQuery, StepState};
+use crate::metadata::journal::{JournalReader, Run, RunQuery, RunStatus, Step, StepQuery, StepState};
 
 /// A run as it stands now: one whose process has died is interrupted, though nobody has recovered it yet.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -19,12 +19,44 @@ pub struct ListedRun {
     pub steps: BTreeMap<StepState, u64>,
 }
 
-/// The newest runs, at most `limit`.
+impl ListedRun {
+    /// Whether it ended, and not well: some of its items failed, all did, or it was stopped.
+    #[must_use]
+    pub const fn is_bad(&self) -> bool {
+        !matches!(self.run.status, RunStatus::Done | RunStatus::Running)
+    }
+}
+
+/// The runs that were asked for, newest first.
 ///
 /// # Errors
 /// Where the database cannot be read.
-pub async fn list(reader: &dyn JournalReader, limit: u64, now: DateTime<Utc>) -> Result<Vec<ListedRun>> {
-    with_steps(reader, reader.runs(limit).await?, now).await
+pub async fn list(
+    reader: &dyn JournalReader,
+    query: &RunQuery,
+    now: DateTime<Utc>,
+) -> Result<Vec<ListedRun>> {
+    with_steps(reader, reader.runs(query).await?, now).await
+}
+
+/// Those of them that ended, and not well.
+///
+/// # Errors
+/// Where the database cannot be read.
+pub async fn bad(reader: &dyn JournalReader, query: &RunQuery, now: DateTime<Utc>) -> Result<Vec<ListedRun>> {
+    let query = RunQuery {
+        // One that runs may be dead, which the database does not know.
+        statuses: vec![
+            RunStatus::Partial,
+            RunStatus::Failed,
+            RunStatus::Interrupted,
+            RunStatus::Running,
+        ],
+        ..query.clone()
+    };
+    let mut runs = list(reader, &query, now).await?;
+    runs.retain(ListedRun::is_bad);
+    Ok(runs)
 }
 
 /// One run with its steps, at most `limit`; `None` where nothing has this id.

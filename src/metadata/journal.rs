@@ -5,6 +5,8 @@
 //! same transaction that writes the step down, in the one that settles it, or in one that finds it still intended;
 //! never by itself. The trash is the settled steps whose bytes can still be brought back: what was deleted, and what a migration left behind.
 
+mod asked;
+
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -12,6 +14,8 @@ use serde_json::Value;
 
 use super::quota::{Admission, Ledger, Level, Limits, Shortage};
 use super::{FileRecord, KeptReport, MetadataStore, NewReport, Result, TrashRow};
+
+pub use asked::{RunQuery, ServedWarning};
 
 /// The process that does a run. Two owners are the same process only if all three agree: a process id alone is
 /// given again.
@@ -346,7 +350,7 @@ pub trait JournalReader: MetadataStore {
     async fn run(&self, run_id: &str) -> Result<Option<Run>>;
 
     /// Newest first.
-    async fn runs(&self, limit: u64) -> Result<Vec<Run>>;
+    async fn runs(&self, query: &RunQuery) -> Result<Vec<Run>>;
 
     /// Runs that stand as [`RunStatus::Running`], dead or not: the caller judges their owners.
     async fn unfinished_runs(&self) -> Result<Vec<Run>>;
@@ -360,6 +364,10 @@ pub trait JournalReader: MetadataStore {
     async fn notes(&self, topic: &str) -> Result<Vec<(String, String)>>;
 
     async fn steps(&self, query: &StepQuery) -> Result<Vec<Step>>;
+
+    /// Warnings of these files that still stand. One that a run has acted on since is spent: what was brought back after
+    /// that is warned of anew.
+    async fn warnings(&self, file_ids: &[String]) -> Result<Vec<ServedWarning>>;
 
     /// The installation's id, where one was made; see [`JournalStore::installation`].
     async fn known_installation(&self) -> Result<Option<String>>;
@@ -467,6 +475,12 @@ pub trait JournalStore: JournalReader {
     async fn swap_note(&self, topic: &str, name: &str, expected: Option<&str>, value: &str) -> Result<bool>;
 
     async fn forget_notes(&self, topic: &str) -> Result<()>;
+
+    /// Writes down that warnings were sent, over what was sent before of the same file and policy.
+    async fn serve_warnings(&self, warnings: &[ServedWarning]) -> Result<()>;
+
+    /// Forgets the warnings of files that have no record any more: should one come back, it is warned of anew.
+    async fn forget_warnings_of_none(&self) -> Result<()>;
 
     /// The installation's id, made at the first call; what the ownership marker names.
     async fn installation(&self) -> Result<String>;

@@ -64,7 +64,7 @@ impl Printer {
             Ok(outcome) => (outcome.failure.as_ref(), self.answer(outcome, took)),
             Err(failure) => (Some(failure), self.failed(failure)),
         };
-        if let Some(failure) = failure {
+        if let Some(failure) = failure.filter(|failure| !failure.quiet) {
             self.complain(failure);
         }
         let exit = failure.map_or(Exit::Done, |failure| failure.exit);

@@ -443,6 +443,12 @@ impl Stopped {
         }
     }
 
+    /// The same after a Ctrl-C.
+    pub fn interrupt(self) -> Run {
+        kill_process(Pid::from_child(&self.0), Signal::INT).unwrap();
+        self.go_on()
+    }
+
     pub fn go_on(self) -> Run {
         let pid = Pid::from_child(&self.0);
         kill_process(pid, Signal::CONT).unwrap();

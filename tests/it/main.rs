@@ -29,6 +29,7 @@ mod gcs;
 mod harness;
 mod health;
 mod kills;
+mod lifecycle;
 mod metadata;
 mod migrate;
 mod mounted;

@@ -15,7 +15,7 @@ use civic_storage::engine::journal::{Journal, JournalError, RecoveryReport, reco
 use civic_storage::engine::objects::{evidence_of, move_object, put_back, trash_key};
 use civic_storage::engine::{Clock, SystemClock};
 use civic_storage::metadata::journal::{
-    Action, JournalReader, JournalStore, NewStep, Owner, RecordChange, RunStatus, Settlement, Step,
+    Action, JournalReader, JournalStore, NewStep, Owner, RecordChange, RunQuery, RunStatus, Settlement, Step,
     StepQuery, StepState, UploadIntent,
 };
 use civic_storage::metadata::quota::Limits;
@@ -225,9 +225,9 @@ fn sql(town: &Town, sql: &str) {
 async fn where_nothing_died_nothing_is_written() {
     let town = Town::new();
     town.deleted().await;
-    let runs = town.store.runs(9).await.unwrap();
+    let runs = town.store.runs(&RunQuery::newest(9)).await.unwrap();
     assert_eq!(town.recover().await, RecoveryReport::default());
-    assert_eq!(town.store.runs(9).await.unwrap(), runs);
+    assert_eq!(town.store.runs(&RunQuery::newest(9)).await.unwrap(), runs);
 }
 
 #[tokio::test]
@@ -349,7 +349,7 @@ async fn an_upload_that_died_leaves_nothing_in_place_and_loses_nothing() {
         before,
         "the record of an upload that had come through"
     );
-    let recovery = &town.store.runs(1).await.unwrap()[0];
+    let recovery = &town.store.runs(&RunQuery::newest(1)).await.unwrap()[0];
     assert_eq!(recovery.operation, "storage:recover");
     let [object, sidecar] = in_place();
     let trashed = format!(".trash/{}/{}", recovery.id, key("permits", 2));
@@ -480,12 +480,12 @@ async fn a_provider_that_is_held_or_not_there_is_left_for_later() {
     let report = town.recover().await;
     assert_eq!((report.finished, report.left.len()), (0, 1));
     assert!(report.left[0].contains(holder.id()), "{report:?}");
-    let told = town.store.runs(99).await.unwrap().len();
+    let told = town.store.runs(&RunQuery::newest(99)).await.unwrap().len();
     assert_eq!(town.recover().await.left.len(), 1);
     let unknown = recover(&town.journal(), &[]).await.unwrap();
     assert_eq!(unknown.left.len(), 1);
     assert_eq!(
-        town.store.runs(99).await.unwrap().len(),
+        town.store.runs(&RunQuery::newest(99)).await.unwrap().len(),
         told,
         "what could do nothing is no history"
     );

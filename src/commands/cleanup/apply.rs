@@ -162,7 +162,8 @@ fn more(count: u64, what: &str) -> String {
     }
 }
 
-fn refused(refusal: &Refusal) -> Failure {
+/// Exit code 8, with what can be done about it.
+pub fn refused(refusal: &Refusal) -> Failure {
     let rules: Vec<&str> = refusal.0.iter().map(|warning| warning.rule).collect();
     let said: Vec<String> = refusal
         .0

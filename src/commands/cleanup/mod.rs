@@ -6,6 +6,8 @@ mod headings;
 mod plan;
 mod view;
 
+pub(super) use apply::refused;
+
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,10 +17,11 @@ use uuid::Uuid;
 
 use self::explain::ExplainView;
 use self::view::CleanupView;
+use super::shared::{LockArgs, caps};
 use crate::Context;
-use crate::config::{self, parse_duration};
+use crate::config::parse_duration;
 use crate::engine::cleanup::plan::{self as planning, Written};
-use crate::engine::cleanup::{self, Caps, Cleanup, CleanupRequest, Counts, Desk, Kind, RULES};
+use crate::engine::cleanup::{self, Cleanup, CleanupRequest, Counts, Desk, Kind, RULES};
 use crate::engine::marker::Claim;
 use crate::error::{Code, Exit, Failure};
 use crate::metadata::MetadataStore;
@@ -72,6 +75,8 @@ pub struct CleanupArgs {
     /// Exit with 4 where anything was found
     #[arg(long)]
     pub fail_on_findings: bool,
+    #[command(flatten)]
+    pub lock: LockArgs,
 }
 
 /// What `--repair` can mend.
@@ -122,6 +127,10 @@ const SHORT_AGE: Duration = Duration::from_secs(3600);
 
 /// Compares, or explains one item.
 pub fn run(context: &Context, args: &CleanupArgs) -> Result<Outcome, Failure> {
+    args.lock.settle(compare(context, args))
+}
+
+fn compare(context: &Context, args: &CleanupArgs) -> Result<Outcome, Failure> {
     for name in &args.overrides {
         if !RULES.contains(&name.as_str()) {
             return Err(Failure::unknown("rule", name, RULES));
@@ -195,29 +204,6 @@ fn request(context: &Context, args: &CleanupArgs, claim: Claim) -> Result<Cleanu
         min_age: min_age(args.min_age.as_deref(), config.cleanup.min_age)?,
         claim,
         caps: caps(args.max_delete.as_deref(), &config.cleanup)?,
-    })
-}
-
-/// `N` or `P%`; what storage.yml says where neither is given.
-fn caps(flag: Option<&str>, configured: &config::Cleanup) -> Result<Caps, Failure> {
-    let Some(text) = flag else {
-        return Ok(Caps::Configured {
-            count: configured.max_delete_count,
-            percent: configured.max_delete_percent,
-        });
-    };
-    let cap = match text.strip_suffix('%') {
-        Some(share) => share
-            .trim()
-            .parse()
-            .ok()
-            .filter(|p| (0.0..=100.0).contains(p))
-            .map(Caps::Percent),
-        None => text.parse().ok().map(Caps::Count),
-    };
-    cap.ok_or_else(|| {
-        let message = format!("--max-delete {text}: a number of items, or a share of them from 0% to 100%");
-        Failure::usage(message)
     })
 }
 

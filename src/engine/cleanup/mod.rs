@@ -39,7 +39,7 @@ use crate::metadata::journal::JournalReader;
 use crate::metadata::{MetadataError, MetadataStore, ScanScope};
 use crate::providers::{Key, Provider, ProviderError};
 
-pub use apply::{ApplyError, ApplyRequest, End, Prepared, RULES, Refusal, prepare};
+pub use apply::{ApplyError, ApplyRequest, End, Prepared, RULES, Refusal, prepare, refusals};
 pub use caps::{Caps, Wanted};
 pub use explain::{Explanation, Step, Subject, explain};
 pub use finding::{

@@ -3,12 +3,16 @@
 
 use std::sync::Arc;
 
+use futures::TryStreamExt;
+use object_store::ObjectStoreExt;
+use sha2::{Digest, Sha256};
+
 use crate::engine::objects::{
     MoveOutcome, duplicate, evidence_of, look, move_object, put_back, remove, same_bytes, sidecar_key,
     still_holds, trash_place,
 };
 use crate::engine::sidecar;
-use crate::engine::upload::put::{PutError, Target, Way, send};
+use crate::engine::upload::put::{PutError, Target, Way, hex, send};
 use crate::engine::upload::{attributes, source::Source};
 use crate::failpoint::reach;
 use crate::metadata::FileRecord;
@@ -143,6 +147,38 @@ impl Route<'_> {
             }));
         }
         Ok(self.seen_again(self.evidence).await?)
+    }
+
+    /// Holds what the provider itself has copied against the SHA-256 that is kept of the file, or else against the old key.
+    ///
+    /// # Errors
+    /// Where it is not the same, or the provider does not answer clearly.
+    ///
+    /// # Cancellation
+    /// Reads only.
+    pub(in crate::engine) async fn compare(&self, sha256: Option<&str>) -> Result<(), PutError> {
+        let Some(kept) = sha256 else {
+            return if self.is_same().await? {
+                Ok(())
+            } else {
+                Err(PutError::Changed)
+            };
+        };
+        let failed = |error| PutError::Provider(self.target.store_error("read", error));
+        let location = self.target.location(self.to)?;
+        let got = self.target.store.get(&location).await.map_err(failed)?;
+        let mut pieces = got.into_stream();
+        let mut hash = Sha256::new();
+        while let Some(piece) = pieces.try_next().await.map_err(failed)? {
+            hash.update(&piece);
+        }
+        match hex(hash) {
+            found if found == kept => Ok(()),
+            found => Err(PutError::Damaged {
+                found,
+                kept: kept.to_owned(),
+            }),
+        }
     }
 
     /// A copy of what was seen: the source is the same before and after, or the copy goes again.

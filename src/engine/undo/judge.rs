@@ -57,6 +57,11 @@ pub(super) async fn judge(
     let no = |reason: &str| Ok(Err(failed(&name, "STORAGE_ERROR", reason)));
     match step.state {
         StepState::Undone | StepState::Failed => return Ok(Ok(None)),
+        StepState::Emptied
+            if step.action == Action::Migrate && step.to_provider.as_ref() == Some(&step.provider) =>
+        {
+            return no("the trash that had the original was emptied; storage:move takes the file back");
+        }
         StepState::Emptied if step.action == Action::Migrate => {
             return no("the trash that had the original was emptied; storage:migrate takes the file back");
         }

@@ -81,6 +81,11 @@ pub async fn prepare(
             run,
             changed,
         }),
+        // Nothing was begun: the run that holds the provider is the one that history tells of.
+        Err(error @ ApplyError::Journal(JournalError::Held { .. })) => {
+            run.discard().await?;
+            Err(error)
+        }
         Err(error) => {
             let why = serde_json::json!({ "error": error.to_string() });
             run.finish(RunStatus::Failed, why).await?;

@@ -6,6 +6,7 @@ mod runs;
 mod steps;
 mod undo;
 mod uploads;
+mod warnings;
 
 use std::any::Any;
 use std::sync::Arc;
@@ -25,6 +26,7 @@ pub(crate) use runs::*;
 pub(crate) use steps::*;
 pub(crate) use undo::*;
 pub(crate) use uploads::*;
+pub(crate) use warnings::*;
 
 /// A journal and whatever must live as long as it does.
 pub(crate) struct Journaled {
@@ -70,6 +72,9 @@ macro_rules! journal_suite {
             a_step_is_undone_by_one_run_only
             what_is_purged_from_the_trash_is_emptied
             the_installation_keeps_its_id
+            runs_are_found_by_what_is_asked
+            a_warning_is_kept_per_file_and_policy_until_the_next
+            a_warning_is_spent_once_a_lifecycle_run_has_acted_on_it
         }
     };
     ($seed:path: $($name:ident)*) => {

@@ -5,7 +5,7 @@ use serde_json::json;
 use super::super::{Seed, id};
 use super::{Make, at, begin, owner, removal};
 use crate::metadata::MetadataError;
-use crate::metadata::journal::{LeaseGrant, NewRun, Run, RunStatus};
+use crate::metadata::journal::{LeaseGrant, NewRun, Run, RunQuery, RunStatus};
 
 pub(crate) async fn a_run_is_remembered_from_beginning_to_end(seeded: &Make) {
     let made = seeded(vec![]);
@@ -47,8 +47,47 @@ pub(crate) async fn runs_come_newest_first(seeded: &Make) {
         begin(&*made.store, run, seconds).await;
     }
     let ids = |runs: Vec<Run>| runs.into_iter().map(|run| run.id).collect::<Vec<_>>();
-    assert_eq!(ids(made.store.runs(9).await.unwrap()), ["a", "c", "b"]);
-    assert_eq!(ids(made.store.runs(2).await.unwrap()), ["a", "c"]);
+    assert_eq!(
+        ids(made.store.runs(&RunQuery::newest(9)).await.unwrap()),
+        ["a", "c", "b"]
+    );
+    assert_eq!(
+        ids(made.store.runs(&RunQuery::newest(2)).await.unwrap()),
+        ["a", "c"]
+    );
+}
+
+pub(crate) async fn runs_are_found_by_what_is_asked(seeded: &Make) {
+    let made = seeded(vec![]);
+    let store = &*made.store;
+    for (run, seconds) in [("a", 1), ("b", 2), ("c", 3)] {
+        begin(store, run, seconds).await;
+    }
+    store
+        .finish_run("b", RunStatus::Failed, &json!({}), at(9))
+        .await
+        .unwrap();
+    let found = async |query: RunQuery| {
+        let runs = store.runs(&query).await.unwrap();
+        runs.into_iter().map(|run| run.id).collect::<String>()
+    };
+    let all = RunQuery::newest(9);
+    let of = |operation: &str| RunQuery {
+        operation: Some(operation.to_owned()),
+        ..all.clone()
+    };
+    assert_eq!(found(of("storage:delete")).await, "cba");
+    assert_eq!(found(of("storage:lifecycle")).await, "");
+    let since = RunQuery {
+        since: Some(at(2)),
+        ..all.clone()
+    };
+    assert_eq!(found(since).await, "cb");
+    let failed = RunQuery {
+        statuses: vec![RunStatus::Failed, RunStatus::Partial],
+        ..all.clone()
+    };
+    assert_eq!(found(failed).await, "b");
 }
 
 pub(crate) async fn a_run_is_ended_once(seeded: &Make) {

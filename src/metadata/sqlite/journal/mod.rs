@@ -16,6 +16,7 @@ mod tests;
 mod trouble;
 mod uploads;
 mod values;
+mod warnings;
 mod writer;
 
 use std::collections::{BTreeSet, HashSet};
@@ -33,8 +34,8 @@ use self::values::Answer;
 use self::writer::Writer;
 use super::SqliteStore;
 use crate::metadata::journal::{
-    Admissions, Intended, JournalReader, JournalStore, Lease, LeaseGrant, NewRun, NewStep, Run, RunStatus,
-    Settlement, Step, StepQuery, StepState, Stepped, StoredFile, UploadIntent,
+    Admissions, Intended, JournalReader, JournalStore, Lease, LeaseGrant, NewRun, NewStep, Run, RunQuery,
+    RunStatus, ServedWarning, Settlement, Step, StepQuery, StepState, Stepped, StoredFile, UploadIntent,
 };
 use crate::metadata::quota::{Ledger, Limits, Scope};
 use crate::metadata::{
@@ -125,8 +126,9 @@ impl JournalReader for SqliteStore {
         look(self, move |connection| runs::get(connection, &run_id)).await
     }
 
-    async fn runs(&self, limit: u64) -> Result<Vec<Run>> {
-        look(self, move |connection| runs::newest(connection, limit)).await
+    async fn runs(&self, query: &RunQuery) -> Result<Vec<Run>> {
+        let query = query.clone();
+        look(self, move |connection| runs::find(connection, &query)).await
     }
 
     async fn unfinished_runs(&self) -> Result<Vec<Run>> {
@@ -150,6 +152,11 @@ impl JournalReader for SqliteStore {
     async fn steps(&self, query: &StepQuery) -> Result<Vec<Step>> {
         let query = query.clone();
         look(self, move |connection| steps::find(connection, &query)).await
+    }
+
+    async fn warnings(&self, file_ids: &[String]) -> Result<Vec<ServedWarning>> {
+        let file_ids = file_ids.to_vec();
+        look(self, move |connection| warnings::of(connection, &file_ids)).await
     }
 
     async fn known_installation(&self) -> Result<Option<String>> {
@@ -204,8 +211,8 @@ impl JournalReader for SqliteJournal {
         self.store.run(run_id).await
     }
 
-    async fn runs(&self, limit: u64) -> Result<Vec<Run>> {
-        self.store.runs(limit).await
+    async fn runs(&self, query: &RunQuery) -> Result<Vec<Run>> {
+        self.store.runs(query).await
     }
 
     async fn unfinished_runs(&self) -> Result<Vec<Run>> {
@@ -226,6 +233,10 @@ impl JournalReader for SqliteJournal {
 
     async fn steps(&self, query: &StepQuery) -> Result<Vec<Step>> {
         self.store.steps(query).await
+    }
+
+    async fn warnings(&self, file_ids: &[String]) -> Result<Vec<ServedWarning>> {
+        self.store.warnings(file_ids).await
     }
 
     async fn known_installation(&self) -> Result<Option<String>> {
@@ -345,6 +356,16 @@ impl JournalStore for SqliteJournal {
         let topic = topic.to_owned();
         self.write(move |connection| notes::forget(connection, &topic))
             .await
+    }
+
+    async fn serve_warnings(&self, warnings: &[ServedWarning]) -> Result<()> {
+        let warnings = warnings.to_vec();
+        self.write(move |connection| warnings::put(connection, &warnings))
+            .await
+    }
+
+    async fn forget_warnings_of_none(&self) -> Result<()> {
+        self.write(warnings::forget_of_none).await
     }
 
     async fn withdraw_intents(&self, file_ids: &[String]) -> Result<()> {

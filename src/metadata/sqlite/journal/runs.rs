@@ -5,7 +5,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::super::trouble::Trouble;
 use super::values::{Answer, from_json, from_word, json, micros, optional_time, owner, time, word};
-use crate::metadata::journal::{Lease, LeaseGrant, NewRun, Run, RunStatus};
+use crate::metadata::journal::{Lease, LeaseGrant, NewRun, Run, RunQuery, RunStatus};
 
 /// A lease is renewed every few seconds; so long after the last time it is anybody's.
 const LEASE: TimeDelta = TimeDelta::minutes(10);
@@ -210,10 +210,15 @@ pub(super) fn get(connection: &Connection, run_id: &str) -> Answer<Option<Run>> 
     rows.next()?.map(read).transpose()
 }
 
-pub(super) fn newest(connection: &Connection, limit: u64) -> Answer<Vec<Run>> {
-    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-    let sql = "SELECT * FROM main.civic_storage_runs ORDER BY started_at DESC, id DESC LIMIT ?1";
-    all(connection, sql, [limit])
+pub(super) fn find(connection: &Connection, query: &RunQuery) -> Answer<Vec<Run>> {
+    let limit = i64::try_from(query.limit).unwrap_or(i64::MAX);
+    let statuses: Vec<String> = query.statuses.iter().map(word).collect::<Result<_, _>>()?;
+    let sql = "SELECT * FROM main.civic_storage_runs
+               WHERE (?1 IS NULL OR operation = ?1) AND (?2 IS NULL OR started_at >= ?2)
+               AND (?3 = '[]' OR status IN (SELECT value FROM json_each(?3)))
+               ORDER BY started_at DESC, id DESC LIMIT ?4";
+    let values = params![query.operation, query.since.map(micros), json(&statuses)?, limit];
+    all(connection, sql, values)
 }
 
 pub(super) fn unfinished(connection: &Connection) -> Answer<Vec<Run>> {

@@ -22,7 +22,7 @@ use super::{SqliteJournal, SqliteStore};
 use crate::metadata::contract::Seed;
 use crate::metadata::contract::journal::{Journaled, journal_suite};
 use crate::metadata::journal::{
-    Action, Intended, JournalReader, JournalStore, NewRun, NewStep, Owner, RecordChange, RunStatus,
+    Action, Intended, JournalReader, JournalStore, NewRun, NewStep, Owner, RecordChange, RunQuery, RunStatus,
     Settlement, StepQuery, StepState,
 };
 use crate::metadata::{FileRecord, MetadataError, MetadataStore};
@@ -106,7 +106,7 @@ async fn calls_that_wait_for_the_same_lock_become_one_commit() {
     let begun = futures::future::join_all(runs.iter().map(|run| journal.begin_run(run)));
     let (begun, ()) = tokio::join!(begun, after_a_wait(&civicpress));
     assert!(begun.iter().all(Result::is_ok), "{begun:?}");
-    assert_eq!(journal.runs(99).await.unwrap().len(), 50);
+    assert_eq!(journal.runs(&RunQuery::newest(99)).await.unwrap().len(), 50);
     let commits = commits(&town) - before;
     assert!((1..=2).contains(&commits), "{commits} commits for 50 calls");
 }
@@ -126,7 +126,7 @@ async fn a_call_that_fails_takes_nothing_of_its_group_with_it() {
     );
     assert!(one.is_ok() && two.is_ok());
     assert!(matches!(failed, Err(MetadataError::Fenced { .. })));
-    assert_eq!(journal.runs(9).await.unwrap().len(), 2);
+    assert_eq!(journal.runs(&RunQuery::newest(9)).await.unwrap().len(), 2);
 }
 
 #[tokio::test]
@@ -136,7 +136,7 @@ async fn a_reader_that_was_there_first_does_not_keep_the_writer_from_writing() {
     assert_eq!(store.count_in_folder("permits").await.unwrap(), 1);
     let journal = SqliteJournal::beside(store.clone()).unwrap();
     journal.begin_run(&a_run("r1")).await.unwrap();
-    assert_eq!(store.runs(9).await.unwrap().len(), 1);
+    assert_eq!(store.runs(&RunQuery::newest(9)).await.unwrap().len(), 1);
 }
 
 #[test]
@@ -193,7 +193,14 @@ async fn a_database_of_a_newer_program_is_refused_and_its_records_still_read() {
     let refused = SqliteJournal::open(&town.path()).unwrap_err().to_string();
     assert!(refused.contains("99") && refused.contains("9.9.9"), "{refused}");
     let store = town.store();
-    assert!(store.runs(9).await.unwrap_err().to_string().contains("9.9.9"));
+    assert!(
+        store
+            .runs(&RunQuery::newest(9))
+            .await
+            .unwrap_err()
+            .to_string()
+            .contains("9.9.9")
+    );
     assert_eq!(store.count_in_folder("permits").await.unwrap(), 1);
 }
 
@@ -201,7 +208,7 @@ async fn a_database_of_a_newer_program_is_refused_and_its_records_still_read() {
 async fn where_nothing_was_ever_written_there_is_nothing_to_read() {
     let (town, _civicpress) = running(&[]);
     let store = town.store();
-    assert_eq!(store.runs(9).await.unwrap(), []);
+    assert_eq!(store.runs(&RunQuery::newest(9)).await.unwrap(), []);
     assert_eq!(store.run("r1").await.unwrap(), None);
     assert_eq!(store.unfinished_runs().await.unwrap(), []);
     assert_eq!(store.intents().await.unwrap(), []);
@@ -373,7 +380,7 @@ async fn processes_that_migrate_at_the_same_time_make_the_tables_once() {
         assert!(child.wait().unwrap().success());
     }
     let journal = SqliteJournal::open(&town.path()).unwrap();
-    assert_eq!(journal.runs(99).await.unwrap().len(), 6);
+    assert_eq!(journal.runs(&RunQuery::newest(99)).await.unwrap().len(), 6);
     let migrations: u32 = Connection::open(town.path())
         .unwrap()
         .query_row("SELECT count(*) FROM civic_storage_migrations", [], |row| {
@@ -429,7 +436,7 @@ async fn a_database_of_an_earlier_version_gets_what_it_lacks() {
     SqliteJournal::open(&town.path()).unwrap();
     civicpress
         .execute_batch(
-            "DROP INDEX civic_storage_files_named; DROP TABLE civic_storage_notes;
+            "DROP INDEX civic_storage_files_named; DROP TABLE civic_storage_notes; DROP TABLE civic_storage_warnings;
              DROP INDEX civic_storage_steps_held; ALTER TABLE civic_storage_steps DROP COLUMN held_bytes;
              ALTER TABLE civic_storage_steps DROP COLUMN held_folder;
              DROP TABLE civic_storage_generation; DROP TABLE civic_storage_reports;
@@ -437,7 +444,8 @@ async fn a_database_of_an_earlier_version_gets_what_it_lacks() {
              DELETE FROM civic_storage_migrations WHERE version > 1",
         )
         .unwrap();
-    assert_eq!(town.store().runs(9).await.unwrap(), [], "it is read as it is");
+    let runs = town.store().runs(&RunQuery::newest(9)).await.unwrap();
+    assert_eq!(runs, [], "it is read as it is");
     let steps = town.store().steps(&StepQuery::default()).await.unwrap();
     assert_eq!(steps, []);
     SqliteJournal::open(&town.path()).unwrap();
@@ -453,7 +461,7 @@ async fn a_process_that_dies_in_a_transaction_leaves_nothing_of_it() {
         let status = child(&town).env("CIVIC_FAILPOINT", point).status().unwrap();
         assert!(died(status), "{point}: {status}");
         let journal = SqliteJournal::open(&town.path()).unwrap();
-        assert_eq!(journal.runs(9).await.unwrap().len(), 1);
+        assert_eq!(journal.runs(&RunQuery::newest(9)).await.unwrap().len(), 1);
         assert_eq!(journal.steps(&StepQuery::default()).await.unwrap().len(), steps);
         let left = journal.count_in_folder("permits").await.unwrap();
         assert_eq!(left, 1 - steps as u64, "{point}");
