@@ -4,6 +4,7 @@ mod apply;
 mod archive;
 mod check;
 mod killed;
+mod scheduled;
 mod warnings;
 mod year;
 
