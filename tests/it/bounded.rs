@@ -1,4 +1,4 @@
-//! Deleting and putting back take the same memory however many files there are.
+//! Deleting, putting back and judging by policies take the same memory however many files there are.
 
 use std::fs;
 use std::process::Stdio;
@@ -101,6 +101,27 @@ fn ten_thousand_deletions_take_the_memory_of_four_thousand() {
         many.1,
         few.1
     );
+}
+
+/// What judging and warning of so many records takes, at the last batch.
+fn judging(count: u32) -> u64 {
+    let env = TestEnv::fixture();
+    env.add_records(count);
+    env.edit_config(|yaml| {
+        yaml + "\nlifecycle:\n  policies:\n    - { name: tell, folder: public, action: warn, max_age: 30d, match: { name: 'added *' } }\n\
+              \u{20}   - { name: hold, folder: '*', action: retain, except: { name: 'added *' } }\n  notify: { log: false, file: warnings.ndjson }\n"
+    });
+    let point = format!("lifecycle.after-record:{}", count / 100);
+    let held = held(&env, &point, &["storage:lifecycle", "--apply", "--yes", "--json"]);
+    let told = fs::read_to_string(env.system_data().join("warnings.ndjson")).unwrap();
+    assert_eq!(told.lines().count(), count as usize);
+    held
+}
+
+#[test]
+fn judging_ten_thousand_files_takes_the_memory_of_four_thousand() {
+    let (few, many) = (judging(4_000), judging(10_000));
+    assert!(many < few + SLACK, "{many} bytes after {few}");
 }
 
 /// The most that the process had held when the last of so many files of 9 MB was put, all at once.

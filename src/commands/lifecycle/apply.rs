@@ -211,10 +211,8 @@ fn failed(view: &View) -> Option<Failure> {
     if report.failed == 0 {
         return unjudged(view);
     }
-    let mut codes = report.error_summary.by_type.keys();
     let exit = match report.done.acts() {
-        0 if codes.all(|code| code == "STORAGE_PROVIDER_UNAVAILABLE") => Exit::Unavailable,
-        0 => Exit::Failed,
+        0 => Exit::of_failed(report.error_summary.by_type.keys()),
         _ => Exit::Partial,
     };
     let errors = report.error_summary.total_errors;
