@@ -44,6 +44,7 @@ pub struct Batch {
     switches: Vec<Switch>,
     /// Bytes of files for which there was no room.
     wanted: u64,
+    missing: Vec<ItemError>,
 }
 
 impl Batch {
@@ -62,7 +63,13 @@ impl Batch {
             first_error: None,
             switches: Vec::new(),
             wanted: 0,
+            missing: Vec::new(),
         }
+    }
+
+    /// A file that went through lacks a copy.
+    pub fn lack(&mut self, missing: ItemError) {
+        self.missing.push(missing);
     }
 
     /// Writes went to other providers than they should have.
@@ -148,6 +155,9 @@ impl Batch {
         if !self.switches.is_empty() {
             summary["failover"] = json!(self.switches);
         }
+        if !self.missing.is_empty() {
+            summary["missingCopies"] = json!(self.missing);
+        }
         summary
     }
 
@@ -159,8 +169,8 @@ impl Batch {
     /// How the run ended, for history.
     pub const fn status(&self) -> RunStatus {
         match (self.failed.is_empty(), self.has_success()) {
-            (true, _) => RunStatus::Done,
-            (false, true) => RunStatus::Partial,
+            (true, _) if self.missing.is_empty() => RunStatus::Done,
+            (true, _) | (false, true) => RunStatus::Partial,
             (false, false) => RunStatus::Failed,
         }
     }
@@ -182,9 +192,23 @@ impl Batch {
         }
     }
 
+    /// Every file is stored, and some have fewer copies than they should.
+    fn without_copies(&self) -> Option<Failure> {
+        let first = self.missing.first()?;
+        let count = format_count(self.missing.len() as u64);
+        let message = format!(
+            "{count} copies are missing, the files are stored; the first: {}: {}",
+            first.file, first.error
+        );
+        let failure = Failure::new(Exit::Partial, Code::named(&first.error_code), message);
+        Some(failure.hint("the files are safe where they are; nothing makes these copies later"))
+    }
+
     /// Some through: 3. None: 5 or 6 where that was every reason, else 1. A lone file speaks for itself.
     fn failure(&self) -> Option<Failure> {
-        let first = self.first_error.as_ref()?;
+        let Some(first) = self.first_error.as_ref() else {
+            return self.without_copies();
+        };
         let exit = if self.has_success() || !self.planned.is_empty() {
             Exit::Partial
         } else {

@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use crate::Context;
-use crate::engine::changes::{Changes, Sites};
+use crate::engine::changes::{Changes, Sites, Unusable};
 use crate::engine::cleanup::ItemError;
 use crate::engine::quota;
 use crate::error::{Code, Exit, Failure};
@@ -28,7 +28,10 @@ const SHOWN: usize = 20;
 pub fn sites(context: &Context) -> Result<Sites, Failure> {
     let build = |provider: &crate::config::ProviderConfig| {
         let built = context.provider(&provider.name).map(Arc::new);
-        (provider.name.clone(), built.map_err(|failure| failure.message))
+        (
+            provider.name.clone(),
+            built.map_err(|failure| Unusable::unbuilt(failure.message)),
+        )
     };
     Ok(Sites {
         roots: context.roots()?,

@@ -13,13 +13,14 @@ use super::named;
 use super::shared::the_one;
 use crate::Context;
 use crate::engine::cleanup::ItemError;
-use crate::engine::download::{self, ByteRange, DownloadError, Placing, Wanted};
+use crate::engine::download::{self, ByteRange, DownloadError, Elsewhere, Placing, Wanted};
 use crate::engine::list::owner;
 use crate::engine::{Interrupt, Progress, info};
 use crate::error::{Code, Exit, Failure};
 use crate::metadata::FileRecord;
+use crate::metadata::journal::{Copy, JournalReader};
 use crate::output::Outcome;
-use crate::providers::Provider;
+use crate::providers::{Key, Provider};
 
 const WORDS: Words = Words {
     operation: "storage:download",
@@ -144,8 +145,10 @@ async fn wanted(
         match provider {
             Ok(provider) => wanted.push(Wanted {
                 sha256: store.checksum(&record.id).await?,
+                copies: copies(context, store.as_ref(), &record.id).await?,
                 record,
                 provider,
+                key: None,
                 range: None,
             }),
             Err(failure) => batch
@@ -159,6 +162,18 @@ async fn wanted(
         }
     }
     Ok(wanted)
+}
+
+/// Where else the file is, as far as storage.yml still has those providers.
+async fn copies(context: &Context, store: &dyn JournalReader, id: &str) -> Result<Vec<Elsewhere>, Failure> {
+    let known = store.copies(&[id.to_owned()]).await?;
+    let usable = |(_, copy): (String, Copy)| {
+        Some(Elsewhere {
+            provider: Arc::new(context.provider(&copy.provider).ok()?),
+            key: Key::from(copy.key.as_str()),
+        })
+    };
+    Ok(known.into_iter().filter_map(usable).collect())
 }
 
 /// Keeps to the bytes that were asked for.

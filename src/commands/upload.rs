@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use super::batch::{Batch, Words};
 use super::shared::{folder_rules, limits};
 use crate::Context;
+use crate::engine::cleanup::ItemError;
 use crate::engine::journal::{Journal, recover};
 use crate::engine::upload::{
     self, Desk, Outcome as Item, Outcomes, Sources, Surroundings, Targets, UploadRequest,
@@ -18,6 +19,7 @@ use crate::engine::upload::{
 use crate::error::{Code, Exit, Failure};
 use crate::metadata::journal::{JournalStore, RunStatus};
 use crate::output::Outcome;
+use crate::providers::Provider;
 
 const WORDS: Words = Words {
     operation: "storage:upload",
@@ -168,6 +170,7 @@ fn request(
     Ok(UploadRequest {
         targets: Arc::new(Targets::new(active, others, context.doctor(notes)?)),
         providers,
+        backups: backups(context)?,
         folder: folder_rules(context, &args.folder)?,
         limits: limits(context)?,
         description: args.description.clone(),
@@ -178,6 +181,16 @@ fn request(
         stream_threshold: config.global.stream_threshold,
         part_size: config.global.chunk_size,
     })
+}
+
+/// Where copies go, each an enabled provider.
+fn backups(context: &Context) -> Result<Vec<Arc<Provider>>, Failure> {
+    let global = &context.config()?.global;
+    let names = global
+        .backup_providers
+        .iter()
+        .filter(|_| global.cross_provider_backup);
+    names.map(|name| Ok(Arc::new(context.provider(name)?))).collect()
 }
 
 fn sources(args: &UploadArgs) -> Result<Sources, Failure> {
@@ -221,5 +234,9 @@ impl Outcomes for Batch {
             Item::Planned { size } => self.plan(file, size),
             Item::Failed { .. } | Item::Full(_) => Ok(()),
         }
+    }
+
+    fn lacks(&mut self, missing: ItemError) {
+        self.lack(missing);
     }
 }

@@ -20,7 +20,29 @@ use crate::spill::Spool;
 pub struct Sites {
     pub roots: Vec<ProviderRoots>,
     /// By name; why it cannot be used where it cannot.
-    pub providers: HashMap<String, Result<Arc<Provider>, String>>,
+    pub providers: HashMap<String, Result<Arc<Provider>, Unusable>>,
+}
+
+/// Why a provider cannot be used.
+#[derive(Debug, Clone)]
+pub struct Unusable {
+    pub reason: String,
+    /// The code of an item's error.
+    pub code: &'static str,
+    /// The provider, where it is known and only does not answer now.
+    silent: Option<Arc<Provider>>,
+}
+
+impl Unusable {
+    /// Its configuration cannot be used.
+    #[must_use]
+    pub const fn unbuilt(reason: String) -> Self {
+        Self {
+            reason,
+            code: "STORAGE_PROVIDER_UNAVAILABLE",
+            silent: None,
+        }
+    }
 }
 
 impl Sites {
@@ -31,7 +53,7 @@ impl Sites {
     pub fn named(&self, provider: &str, item: &str) -> Result<Arc<Provider>, ItemError> {
         match self.providers.get(provider) {
             Some(Ok(found)) => Ok(Arc::clone(found)),
-            Some(Err(reason)) => Err(failed(item, "STORAGE_PROVIDER_UNAVAILABLE", reason)),
+            Some(Err(why)) => Err(failed(item, why.code, &why.reason)),
             None => {
                 let reason = format!("storage.yml has no provider {provider}");
                 Err(failed(item, "STORAGE_CONFIGURATION_ERROR", &reason))
@@ -55,9 +77,24 @@ impl Sites {
         Ok((provider, key))
     }
 
+    /// The same of a provider that is known and does not answer now.
+    #[must_use]
+    pub fn silent(&self, record: &FileRecord) -> Option<(Arc<Provider>, Key)> {
+        let name = owner(&record.provider_path, &self.roots)?;
+        let provider = self.providers.get(name)?.as_ref().err()?.silent.as_ref()?;
+        let key = provider.mapping.key_of(&record.provider_path)?;
+        Some((Arc::clone(provider), key))
+    }
+
     /// From now on the provider cannot be used, for this reason.
     pub fn give_up(&mut self, provider: &str, error: &ProviderError) {
-        self.providers.insert(provider.to_owned(), Err(error.to_string()));
+        let known = self.providers.get(provider).and_then(|site| site.as_ref().ok());
+        let why = Unusable {
+            reason: error.to_string(),
+            code: error.code(),
+            silent: known.filter(|_| error.is_outage()).cloned(),
+        };
+        self.providers.insert(provider.to_owned(), Err(why));
     }
 
     /// All that can be used.

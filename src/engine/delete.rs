@@ -1,8 +1,9 @@
 //! Deletion of files: in one transaction the record leaves its table and the step is written down, then the object
 //! goes to the trash (or for good), then the step is settled. What a crash leaves, the next run finishes.
 //!
-//! A record whose provider cannot be asked is kept. One whose object is gone already goes alone. A few batches are under
-//! way at once, so that the journal writes while the provider works.
+//! A record whose provider refuses, or whose root is missing, is kept. Where the provider does not answer now, its record
+//! goes and its step stays: the object is deleted by the next run that changes something. A record whose object is gone
+//! already goes alone. A few batches are under way at once, so that the journal writes while the provider works.
 
 mod judged;
 
@@ -23,7 +24,7 @@ use super::journal::{JournalError, RunHandle};
 use super::objects::{
     MoveOutcome, PurgeOutcome, evidence_of, move_to_new_place, purge, purge_all, still_holds, trash_key,
 };
-use super::{Interrupt, Progress};
+use super::{Interrupt, Progress, copies};
 use crate::failpoint::reach;
 use crate::metadata::journal::{Action, Evidence, Intended, NewStep, RecordChange, Settlement, StepState};
 use crate::metadata::{FileRecord, MetadataStore};
@@ -32,6 +33,7 @@ use crate::spill::{Spool, SpoolIter};
 
 /// Batches under way at once.
 const AHEAD: usize = 3;
+const LATER: &str = "and the next run that changes something brings this to its end";
 /// Files of a batch that goes for good: with their sidecars, as many as one bulk request takes.
 const PURGED: usize = 500;
 
@@ -55,6 +57,35 @@ struct Target {
     /// What was seen, or what the record says where nothing was looked at; `None` where the object is missing.
     evidence: Option<Evidence>,
     looked: bool,
+    /// Why the object cannot go now, where its provider does not answer.
+    pending: Option<ItemError>,
+}
+
+impl Target {
+    /// By its record alone.
+    fn unseen(record: FileRecord, provider: Arc<Provider>, key: Key) -> Option<Self> {
+        let size = u64::try_from(record.size).ok()?;
+        Some(Self {
+            record,
+            provider,
+            key,
+            evidence: Some(Evidence {
+                size,
+                ..Evidence::default()
+            }),
+            looked: false,
+            pending: None,
+        })
+    }
+
+    /// The same of one whose provider does not answer.
+    fn pending(record: &FileRecord, (provider, key): (Arc<Provider>, Key), why: &ItemError) -> Option<Self> {
+        let reason = format!("{}; its record is deleted, {LATER}", why.error);
+        Some(Self {
+            pending: Some(failed(&record.id, &why.error_code, &reason)),
+            ..Self::unseen(record.clone(), provider, key)?
+        })
+    }
 }
 
 /// What the batches of one deletion share.
@@ -111,11 +142,15 @@ pub async fn plan(
         let looks = stream::iter(batch).map(|record| look(at.0, record));
         let mut looks = looks.buffered(request.concurrency.max(1));
         while let Some(looked) = looks.next().await {
-            match looked {
-                Ok(target) => {
-                    let mut item = serde_json::to_value(&target.record).unwrap_or_default();
-                    item["objectMissing"] = target.evidence.is_none().into();
-                    changes.succeed(&item, u64::try_from(target.record.size).unwrap_or(0));
+            let target = looked.and_then(|target| match target.pending {
+                Some(why) => Err(why),
+                None => Ok((target.record, target.evidence)),
+            });
+            match target {
+                Ok((record, evidence)) => {
+                    let mut item = serde_json::to_value(&record).unwrap_or_default();
+                    item["objectMissing"] = evidence.is_none().into();
+                    changes.succeed(&item, u64::try_from(record.size).unwrap_or(0));
                 }
                 Err(error) => changes.fail(error),
             }
@@ -232,8 +267,15 @@ async fn delete_batch(lane: &Lane<'_>, batch: Vec<FileRecord>) -> Result<Ended, 
     }
     let acted = act_all(lane, &written).await;
     reach("delete.after-act");
+    let gone: Vec<String> = written
+        .iter()
+        .zip(&acted)
+        .filter(|(_, acted)| !matches!(acted, Acted::Kept(_)))
+        .map(|((_, _, target), _)| target.record.id.clone())
+        .collect();
     settle(lane.run, written, acted, &mut ended).await?;
     reach("delete.after-settle");
+    copies::go_along(lane.run, lane.sites, &gone, lane.purge).await?;
     Ok(ended)
 }
 
@@ -258,7 +300,7 @@ async fn look_all(lane: &Lane<'_>, batch: &[FileRecord]) -> Vec<Result<Target, I
             }
         }
         Some(target) => match answers.get(&target.provider.name) {
-            Some(Some(error)) => Err(failed_by(&record.id, error)),
+            Some(Some(error)) => unasked(record, (target.provider, target.key), error),
             _ => Ok(target),
         },
     });
@@ -268,25 +310,37 @@ async fn look_all(lane: &Lane<'_>, batch: &[FileRecord]) -> Vec<Result<Target, I
 /// The record's object as the record tells it, where the provider deletes in bulk.
 fn unseen(lane: &Lane<'_>, record: &FileRecord) -> Option<Target> {
     let (provider, key) = lane.sites.of_record(record).ok()?;
-    let size = u64::try_from(record.size).ok()?;
-    (lane.purge && provider.type_name != "local").then(|| Target {
-        record: record.clone(),
-        provider,
-        key,
-        evidence: Some(Evidence {
-            size,
-            ..Evidence::default()
-        }),
-        looked: false,
-    })
+    let in_bulk = lane.purge && provider.type_name != "local";
+    in_bulk
+        .then(|| Target::unseen(record.clone(), provider, key))
+        .flatten()
+}
+
+/// One whose provider had an error for an answer.
+fn unasked(
+    record: &FileRecord,
+    place: (Arc<Provider>, Key),
+    error: &ProviderError,
+) -> Result<Target, ItemError> {
+    let why = failed_by(&record.id, error);
+    let pending = error.is_outage().then(|| Target::pending(record, place, &why));
+    pending.flatten().ok_or(why)
 }
 
 async fn look(sites: &Sites, record: FileRecord) -> Result<Target, ItemError> {
-    let (provider, key) = sites.of_record(&record)?;
-    let found = provider
-        .head(&key)
-        .await
-        .map_err(|error| failed_by(&record.id, &error))?;
+    let (provider, key) = match sites.of_record(&record) {
+        Ok(place) => place,
+        Err(why) => {
+            let pending = sites
+                .silent(&record)
+                .and_then(|place| Target::pending(&record, place, &why));
+            return pending.ok_or(why);
+        }
+    };
+    let found = match provider.head(&key).await {
+        Ok(found) => found,
+        Err(error) => return unasked(&record, (provider, key), &error),
+    };
     if found
         .as_ref()
         .is_some_and(|found| found.kind != EntryKind::Object)
@@ -300,6 +354,7 @@ async fn look(sites: &Sites, record: FileRecord) -> Result<Target, ItemError> {
         key,
         evidence: found.as_ref().map(evidence_of),
         looked: true,
+        pending: None,
     })
 }
 
@@ -349,6 +404,9 @@ async fn act_all(lane: &Lane<'_>, written: &[Written]) -> Vec<Acted> {
 }
 
 async fn act((_, step, target): &Written) -> Acted {
+    if let Some(why) = &target.pending {
+        return Acted::Open(why.clone());
+    }
     let evidence = target.evidence.as_ref();
     let to_key = step.to_key.as_deref().map(Key::from);
     let outcome = match (step.action, evidence, to_key) {
@@ -395,16 +453,14 @@ async fn after_error(target: &Target, error: &ProviderError) -> Acted {
     Acted::Open(failed(
         &reason.file,
         &reason.error_code,
-        &format!(
-            "{}; the next run that changes something brings this to its end",
-            reason.error
-        ),
+        &format!("{}; its record is deleted, {LATER}", reason.error),
     ))
 }
 
 /// Each object is answered for by itself.
 async fn purge_in_bulk(written: &[Written]) -> Vec<Acted> {
-    let mut acted: Vec<Acted> = written.iter().map(|_| Acted::Done).collect();
+    let begun = |(_, _, target): &Written| target.pending.clone().map_or(Acted::Done, Acted::Open);
+    let mut acted: Vec<Acted> = written.iter().map(begun).collect();
     let mut providers: Vec<&Arc<Provider>> = Vec::new();
     for (_, _, target) in written {
         if !providers.iter().any(|known| known.name == target.provider.name) {
@@ -416,7 +472,9 @@ async fn purge_in_bulk(written: &[Written]) -> Vec<Acted> {
             .iter()
             .enumerate()
             .filter(|(_, (_, step, target))| {
-                step.action == Action::Purge && target.provider.name == provider.name
+                step.action == Action::Purge
+                    && target.provider.name == provider.name
+                    && target.pending.is_none()
             })
             .map(|(at, (_, _, target))| (at, target.key.clone()))
             .unzip();

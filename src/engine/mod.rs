@@ -3,6 +3,7 @@
 
 pub mod changes;
 pub mod cleanup;
+pub mod copies;
 pub mod delete;
 pub mod download;
 pub mod gather;

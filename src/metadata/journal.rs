@@ -161,6 +161,15 @@ pub struct StoredFile {
     pub record: FileRecord,
     /// Lower-case hex.
     pub sha256: String,
+    /// Where else they are.
+    pub copies: Vec<Copy>,
+}
+
+/// A file's bytes on a provider that keeps backups.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Copy {
+    pub provider: String,
+    pub key: String,
 }
 
 /// What a step does to bytes.
@@ -359,6 +368,9 @@ pub trait JournalReader: MetadataStore {
 
     /// Hex SHA-256 of a file's content, where it is known.
     async fn checksum(&self, file_id: &str) -> Result<Option<String>>;
+
+    /// Copies of these files, each with its file's id.
+    async fn copies(&self, file_ids: &[String]) -> Result<Vec<(String, Copy)>>;
 
     /// What was noted under a topic, ordered by name; see [`JournalStore::note`].
     async fn notes(&self, topic: &str) -> Result<Vec<(String, String)>>;

@@ -89,6 +89,16 @@ pub enum ProviderError {
 }
 
 impl ProviderError {
+    /// Whether the provider did not answer: another may be able to do what it could not, or it may itself, later. A
+    /// missing root is none: nobody knows what is there.
+    #[must_use]
+    pub const fn is_outage(&self) -> bool {
+        matches!(
+            self,
+            Self::Unavailable { .. } | Self::TimedOut { .. } | Self::CircuitOpen { .. }
+        )
+    }
+
     /// The code that scripts read.
     #[must_use]
     pub const fn code(&self) -> &'static str {

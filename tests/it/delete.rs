@@ -264,7 +264,18 @@ fn a_local_file_really_goes_while_s3_is_active() {
 }
 
 #[test]
-fn an_unreachable_provider_keeps_its_records() {
+fn a_provider_that_refuses_or_has_no_root_keeps_its_records() {
+    let town = deployment(1);
+    let away = town.env().tmp().join("away");
+    let before = rows(town.db());
+    fs::rename(town.storage(), &away).unwrap();
+    let run = town.civic(&["storage:delete", "--yes", "--json", &uuid(1)]);
+    assert_eq!(run.code, 5, "{run:?}");
+    assert_eq!(rows(town.db()), before);
+}
+
+#[test]
+fn what_a_silent_provider_has_is_a_pending_deletion() {
     let town = Deployment::new();
     town.providers(&Deployment::s3("http://127.0.0.1:1", "bucket", "town"));
     town.record(
@@ -273,10 +284,31 @@ fn an_unreachable_provider_keeps_its_records() {
         &key("permits", 1),
         (1, crate::common::deployment::days(30)),
     );
-    let before = rows(town.db());
+    let look = town.civic(&["storage:delete", "--dry-run", "--json", &uuid(1)]);
+    assert_eq!((look.code, rows(town.db()).len()), (5, 1), "{look:?}");
     let run = town.civic(&["storage:delete", "--yes", "--json", &uuid(1)]);
     assert_eq!(run.code, 5, "{run:?}");
-    assert_eq!(rows(town.db()), before);
+    let failed = &run.json()["data"]["failed"][0];
+    assert_eq!(failed["errorCode"], "STORAGE_PROVIDER_UNAVAILABLE");
+    assert!(
+        failed["error"]
+            .as_str()
+            .unwrap()
+            .contains("the next run that changes something"),
+        "{failed}"
+    );
+    assert_eq!(rows(town.db()).len(), 0);
+    let steps = town.civic(&[
+        "storage:runs",
+        run.json()["data"]["runId"].as_str().unwrap(),
+        "--json",
+    ]);
+    assert_eq!(
+        steps.json()["data"]["steps"][0]["state"],
+        "intended",
+        "{}",
+        steps.stdout
+    );
 }
 
 #[test]
@@ -489,6 +521,49 @@ mod needs_server {
     use crate::common::Remote;
 
     /// The keys of a bucket with 20 files, deleted and brought back, and then deleted for good.
+    #[test]
+    fn a_pending_deletion_is_ended_by_the_next_run_once_the_provider_answers() {
+        let Some(bucket) = TestEnv::seaweed() else { return };
+        for purge in [false, true] {
+            let town = Deployment::new();
+            let town_key = format!("town{purge}/{}", key("permits", 1));
+            bucket.put(&town_key, b"x");
+            let up = bucket.provider_yaml("s3", &format!("town{purge}"));
+            let down = up.replace(&bucket.endpoint, &crate::failover::nobody());
+            town.providers(&down);
+            let root = format!("{}/town{purge}", Remote::root(&bucket));
+            town.record(
+                1,
+                &root,
+                &key("permits", 1),
+                (1, crate::common::deployment::days(30)),
+            );
+            let mut args = vec!["storage:delete", "--yes", "--json"];
+            let id = uuid(1);
+            args.extend(purge.then_some("--purge"));
+            args.push(&id);
+            let run = town.civic(&args);
+            assert_eq!((run.code, rows(town.db()).len()), (5, 0), "{run:?}");
+            let other = town.env().tmp().join("other.txt");
+            fs::write(&other, "y").unwrap();
+            let waits = town.civic(&["storage:upload", "--folder", "permits", other.to_str().unwrap()]);
+            assert_eq!(waits.code, 5, "{waits:?}");
+            assert!(bucket.get(&town_key).is_some());
+            town.providers(&up);
+            town.env()
+                .edit_config(|yaml| format!("{yaml}\ncircuit_breaker_timeout: 1ms\n"));
+            let next = town.civic(&["storage:upload", "--folder", "permits", other.to_str().unwrap()]);
+            assert_eq!(next.code, 0, "{next:?}");
+            assert!(bucket.get(&town_key).is_none(), "purge: {purge}");
+            let undo = town.civic(&[
+                "storage:undo",
+                run.json()["data"]["runId"].as_str().unwrap(),
+                "--yes",
+            ]);
+            assert_eq!(bucket.get(&town_key).is_some(), !purge, "{undo:?}");
+        }
+    }
+
     fn to_the_trash_and_back(bucket: &impl Remote) {
         let town = Deployment::new();
         town.providers(bucket.provider_yaml(bucket.kind(), "town").trim_end());

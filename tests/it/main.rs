@@ -7,6 +7,7 @@
 
 mod common;
 
+mod backups;
 mod bounded;
 mod catalogue;
 mod change;

@@ -75,8 +75,8 @@ impl Storage {
             if let Some(custody) = custody.filter(|c| self.overridden || c.foreign().is_empty()) {
                 tell(&custody.claim(&mut sites, self.fresh).await);
             }
-            for reason in sites.providers.values().filter_map(|site| site.as_ref().err()) {
-                tracing::warn!("the storage is not claimed yet: {reason}");
+            for why in sites.providers.values().filter_map(|site| site.as_ref().err()) {
+                tracing::warn!("the storage is not claimed yet: {}", why.reason);
             }
             Ok(())
         })

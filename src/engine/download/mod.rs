@@ -5,6 +5,7 @@
 //! What has arrived when a download breaks is thrown away, unless it is to be resumed (see [`part`]).
 
 mod behind;
+mod elsewhere;
 mod part;
 mod range;
 
@@ -27,8 +28,9 @@ use self::part::Part;
 use super::Interrupt;
 use crate::failpoint::reach;
 use crate::metadata::FileRecord;
-use crate::providers::{Provider, ProviderError};
+use crate::providers::{Key, Provider, ProviderError};
 
+pub use elsewhere::Elsewhere;
 pub use range::ByteRange;
 
 /// Pieces read ahead of the disk.
@@ -43,6 +45,10 @@ const LONGEST: usize = 245;
 pub struct Wanted {
     pub record: FileRecord,
     pub provider: Arc<Provider>,
+    /// Where it is there; `None` where the record tells.
+    pub key: Option<Key>,
+    /// Where to look if that provider cannot give it.
+    pub copies: Vec<Elsewhere>,
     /// Hex SHA-256 of its content, where it is known.
     pub sha256: Option<String>,
     /// Only these of its bytes: their number is compared, and nothing else can be.
@@ -98,7 +104,8 @@ impl DownloadError {
     }
 }
 
-/// Fetches the file to `target`, whose directory must be there. Unless forced nothing is replaced.
+/// Fetches the file to `target`, whose directory must be there, from its provider or from a copy. Unless forced nothing is
+/// replaced.
 ///
 /// # Errors
 /// Everything that leaves the target as it was.
@@ -106,6 +113,18 @@ impl DownloadError {
 /// # Cancellation
 /// May leave a file named `.civic-download-*` beside the target. An interrupt leaves nothing but what is to be resumed.
 pub async fn to_file(
+    wanted: &Wanted,
+    target: &Path,
+    placing: Placing,
+    interrupt: &Interrupt,
+) -> Result<(), DownloadError> {
+    elsewhere::first_good(wanted, async |wanted| {
+        to_file_once(wanted, target, placing, interrupt).await
+    })
+    .await
+}
+
+async fn to_file_once(
     wanted: &Wanted,
     target: &Path,
     placing: Placing,
@@ -155,7 +174,8 @@ pub async fn to_file(
     }
 }
 
-/// Fetches the file to a stream. What arrives is compared all the same, though it cannot be taken back.
+/// Fetches the file to a stream, from its provider or from a copy: which, is settled with the first byte. What arrives is
+/// compared all the same, though it cannot be taken back.
 ///
 /// # Errors
 /// Everything but a reader that has seen enough.
@@ -167,7 +187,8 @@ pub async fn to_stream(
     out: Box<dyn Write + Send>,
     interrupt: &Interrupt,
 ) -> Result<(), DownloadError> {
-    let pieces = open(wanted, None, None).await?.pieces;
+    let opened = elsewhere::first_good(wanted, async |wanted| open(wanted, None, None).await);
+    let pieces = opened.await?.pieces;
     match fill(wanted, (out, None), Sofar::default(), (pieces, interrupt)).await {
         Err(Failed::Write(error)) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         Err(failed) => Err(failed.at(Path::new("standard output"))),
@@ -275,10 +296,8 @@ async fn ask(
 ) -> Result<Option<Arriving>, DownloadError> {
     let provider = &wanted.provider;
     let path = &wanted.record.provider_path;
-    let key = provider
-        .mapping
-        .key_of(path)
-        .ok_or_else(|| DownloadError::Missing(path.clone()))?;
+    let key = wanted.key.clone().or_else(|| provider.mapping.key_of(path));
+    let key = key.ok_or_else(|| DownloadError::Missing(path.clone()))?;
     let location = provider.location(&key)?;
     let range = match (&wanted.range, from) {
         (Some(range), _) => Some(GetRange::Bounded(range.clone())),

@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use super::{Journal, JournalError, is_dead};
 use crate::metadata::MetadataError;
-use crate::metadata::journal::{Intended, LeaseGrant, NewRun, NewStep, RunStatus, Settlement, Stepped};
+use crate::metadata::journal::{Copy, Intended, LeaseGrant, NewRun, NewStep, RunStatus, Settlement, Stepped};
 use crate::metadata::quota::Limits;
 
 const BEAT: Duration = Duration::from_secs(10);
@@ -85,6 +85,14 @@ impl RunHandle {
     #[must_use]
     pub fn id(&self) -> &str {
         &self.id
+    }
+
+    /// Where else the bytes of these files are.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn copies(&self, file_ids: &[String]) -> Result<Vec<(String, Copy)>, JournalError> {
+        Ok(self.journal.store.copies(file_ids).await?)
     }
 
     /// Takes the provider for this run alone, until its end.

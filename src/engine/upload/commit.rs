@@ -5,11 +5,13 @@ use std::io;
 use std::sync::Arc;
 
 use futures::StreamExt;
+use object_store::path::Path;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 
 use super::super::Progress;
 use super::{Desk, GROUP, Outcome, Outcomes, Places, Spoilt, put, spoilt_by};
+use crate::engine::cleanup::ItemError;
 use crate::failpoint;
 use crate::metadata::journal::StoredFile;
 use crate::providers::Provider;
@@ -20,6 +22,10 @@ pub(super) enum Arrived {
         file: String,
         provider: Arc<Provider>,
         places: Places,
+        /// Where copies are.
+        copied: Vec<(Arc<Provider>, Path)>,
+        /// Copies that there should be and are not.
+        missing: Vec<ItemError>,
         stored: Box<StoredFile>,
     },
     Settled {
@@ -33,6 +39,8 @@ struct Waiting {
     file: String,
     provider: Arc<Provider>,
     places: Places,
+    copied: Vec<(Arc<Provider>, Path)>,
+    missing: Vec<ItemError>,
 }
 
 pub(super) struct Committer<'a> {
@@ -70,12 +78,16 @@ impl<'a> Committer<'a> {
                         file,
                         provider,
                         places,
+                        copied,
+                        missing,
                         stored: one,
                     } => {
                         waiting.push(Waiting {
                             file,
                             provider,
                             places,
+                            copied,
+                            missing,
                         });
                         stored.push(*one);
                     }
@@ -109,12 +121,16 @@ impl<'a> Committer<'a> {
                     file,
                     provider,
                     places,
+                    copied,
+                    missing,
                     stored: one,
                 } => {
                     waiting.push(Waiting {
                         file,
                         provider,
                         places,
+                        copied,
+                        missing,
                     });
                     stored.push(*one);
                     let arrived = self.completed + stored.len() as u64;
@@ -170,8 +186,9 @@ impl<'a> Committer<'a> {
             ),
         };
         let mut kept = Ok(());
-        for (waiting, stored) in waiting.into_iter().zip(stored) {
+        for (mut waiting, stored) in waiting.into_iter().zip(stored) {
             let file = waiting.file.clone();
+            let missing = std::mem::take(&mut waiting.missing);
             let outcome = if refused.contains(&stored.record.id) {
                 let why = failure.as_ref().map_or_else(
                     || "the upload took longer than it gave a sign of life, and was rolled back".to_owned(),
@@ -181,6 +198,11 @@ impl<'a> Committer<'a> {
             } else {
                 Outcome::Stored(Box::new(stored.record))
             };
+            if matches!(outcome, Outcome::Stored(_)) {
+                for missing in missing {
+                    self.outcomes.lacks(missing);
+                }
+            }
             kept = kept.and(self.tell(&file, outcome));
         }
         kept
@@ -211,6 +233,9 @@ async fn not_committed(desk: &Desk, waiting: Waiting, stored: StoredFile, why: S
 /// Takes the bytes back, then the intent.
 async fn withdraw(desk: &Desk, waiting: &Waiting, id: &String) {
     let Places { object, sidecar } = &waiting.places;
+    for (provider, copy) in &waiting.copied {
+        put::take_back(provider, &[copy]).await;
+    }
     let gone = put::take_back(&waiting.provider, &[sidecar, object]).await;
     if gone && let Err(error) = desk.store.withdraw_intents(std::slice::from_ref(id)).await {
         tracing::warn!("an intent is left to the next run: {error}");

@@ -108,7 +108,8 @@ impl Targets {
         let PutError::Provider(error) = error else {
             return None;
         };
-        if !is_outage(error) {
+        // Not where it refused; but a disk that is not mounted takes nothing.
+        if !error.is_outage() && !matches!(error, ProviderError::RootMissing { .. }) {
             return None;
         }
         let (at, mut reasons) = self.first_up(failed + 1).await.ok()?;
@@ -184,15 +185,4 @@ impl Targets {
     fn lock(&self) -> std::sync::MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// Whether another provider may take what this one did not: not where it refused.
-const fn is_outage(error: &ProviderError) -> bool {
-    matches!(
-        error,
-        ProviderError::Unavailable { .. }
-            | ProviderError::TimedOut { .. }
-            | ProviderError::CircuitOpen { .. }
-            | ProviderError::RootMissing { .. }
-    )
 }

@@ -59,6 +59,8 @@ pub struct UploadRequest {
     pub targets: Arc<Targets>,
     /// All providers that can be asked, for content that is stored already.
     pub providers: Vec<Arc<Provider>>,
+    /// Each file goes to these as well.
+    pub backups: Vec<Arc<Provider>>,
     pub folder: FolderRules,
     pub limits: Limits,
     pub description: Option<String>,
@@ -116,6 +118,9 @@ pub trait Outcomes {
     /// # Errors
     /// Where the outcome cannot be kept; the upload ends then.
     fn take(&mut self, file: &str, outcome: Outcome) -> io::Result<()>;
+
+    /// A file that is stored has no copy where it should have one.
+    fn lacks(&mut self, missing: ItemError);
 }
 
 /// Why an upload could not be brought to its end.

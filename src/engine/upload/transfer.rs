@@ -16,10 +16,11 @@ use super::put::{self, PutError, Target, Way};
 use super::record::{self, attributes};
 use super::source::Source;
 use super::{Desk, Outcome, UploadRequest};
+use crate::engine::cleanup::ItemError;
 use crate::engine::sidecar;
 use crate::failpoint;
 use crate::metadata::FileRecord;
-use crate::metadata::journal::{StoredFile, UploadIntent};
+use crate::metadata::journal::{Copy, StoredFile, UploadIntent};
 use crate::metadata::quota::Limits;
 use crate::providers::{Key, Provider, ProviderError};
 
@@ -78,7 +79,10 @@ pub(super) async fn transfer(line: &Line, desk: &Desk, planned: Planned) -> Arri
     let (mut left, mut reasons) = (Vec::new(), Vec::new());
     let arrived = loop {
         let error = match deliver(line, &candidate, &place).await {
-            Ok((places, sha256)) => break there(line, &path, place, (places, sha256)),
+            Ok(delivered) => {
+                let backed_up = back_up(line, &candidate, &place).await;
+                break there(line, &path, (place, delivered), backed_up);
+            }
             Err(error) => error,
         };
         let next = line.request.targets.after(place.target, &error).await;
@@ -128,14 +132,93 @@ async fn replan(line: &Line, desk: &Desk, target: usize, candidate: &Candidate) 
     }
 }
 
-fn there(line: &Line, path: &std::path::Path, place: Place, (places, sha256): (Places, String)) -> Arrived {
+/// Copies that were made, and those that were not.
+#[derive(Default)]
+struct BackedUp {
+    copies: Vec<(Arc<Provider>, Places, Copy)>,
+    missing: Vec<ItemError>,
+}
+
+/// Sends the same bytes to every provider that keeps backups, which is none of those that have the file. One that fails
+/// fails loudly, and takes nothing away from the file.
+async fn back_up(line: &Line, candidate: &Candidate, place: &Place) -> BackedUp {
+    let mut made = BackedUp::default();
+    let primary = line.request.targets.provider(place.target);
+    for provider in line
+        .request
+        .backups
+        .iter()
+        .filter(|other| other.name != primary.name)
+    {
+        match copy(line, provider, candidate, place).await {
+            Ok(places) => {
+                let copy = Copy {
+                    provider: provider.name.clone(),
+                    key: place.record.relative_path.clone(),
+                };
+                made.copies.push((Arc::clone(provider), places, copy));
+            }
+            Err(error) => {
+                tracing::error!(
+                    "{} has no copy on {}: {error}",
+                    candidate.path.display(),
+                    provider.name
+                );
+                made.missing.push(ItemError {
+                    file: candidate.path.display().to_string(),
+                    error: format!("no copy on {}: {error}", provider.name),
+                    error_code: error.code().to_owned(),
+                    details: None,
+                });
+            }
+        }
+    }
+    failpoint::reach("upload.after-copies");
+    made
+}
+
+async fn copy(
+    line: &Line,
+    provider: &Arc<Provider>,
+    candidate: &Candidate,
+    place: &Place,
+) -> Result<Places, PutError> {
+    let places = Places::of(provider, &place.key)?;
+    let target = Target {
+        provider,
+        location: &places.object,
+        attributes: attributes(&place.record).0,
+        expected: None,
+    };
+    let source = Source::of_file(candidate.again().map_err(PutError::Read)?);
+    let sent = put::send(target, &line.way, source, candidate.size).await;
+    if sent.is_err() {
+        put::take_back(provider, &[&places.object]).await;
+    }
+    sent.map(|_| places)
+}
+
+fn there(
+    line: &Line,
+    path: &std::path::Path,
+    (place, (places, sha256)): (Place, (Places, String)),
+    backed_up: BackedUp,
+) -> Arrived {
+    let (mut copies, mut places_of_copies) = (Vec::new(), Vec::new());
+    for (provider, places, copy) in backed_up.copies {
+        places_of_copies.push((provider, places.object));
+        copies.push(copy);
+    }
     Arrived::There {
         file: path.display().to_string(),
         places,
+        copied: places_of_copies,
+        missing: backed_up.missing,
         provider: Arc::clone(line.request.targets.provider(place.target)),
         stored: Box::new(StoredFile {
             record: place.record,
             sha256,
+            copies,
         }),
     }
 }

@@ -174,7 +174,7 @@ pub async fn silent(sites: &Sites, only: Option<&str>) -> Vec<(String, ItemError
         }
         let error = match provider {
             Ok(provider) => provider.probe().await.err().map(|error| failed_by(name, &error)),
-            Err(reason) => Some(failed(name, "STORAGE_PROVIDER_UNAVAILABLE", reason)),
+            Err(why) => Some(failed(name, why.code, &why.reason)),
         };
         silent.extend(error.map(|error| (name.clone(), error)));
     }

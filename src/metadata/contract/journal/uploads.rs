@@ -21,6 +21,7 @@ fn intent(number: u64) -> UploadIntent {
 fn file(number: u64) -> StoredFile {
     let stored = format!("a_{}.pdf", id(number));
     StoredFile {
+        copies: Vec::new(),
         record: FileRecord {
             id: id(number),
             original_name: "Ä 会議.pdf".to_owned(),

@@ -5,6 +5,7 @@
 //! One connection on one thread writes (see `writer`); reading goes the way of every other reader.
 
 mod change;
+mod copies;
 mod migrate;
 mod notes;
 mod quota;
@@ -34,8 +35,9 @@ use self::values::Answer;
 use self::writer::Writer;
 use super::SqliteStore;
 use crate::metadata::journal::{
-    Admissions, Intended, JournalReader, JournalStore, Lease, LeaseGrant, NewRun, NewStep, Run, RunQuery,
-    RunStatus, ServedWarning, Settlement, Step, StepQuery, StepState, Stepped, StoredFile, UploadIntent,
+    Admissions, Copy, Intended, JournalReader, JournalStore, Lease, LeaseGrant, NewRun, NewStep, Run,
+    RunQuery, RunStatus, ServedWarning, Settlement, Step, StepQuery, StepState, Stepped, StoredFile,
+    UploadIntent,
 };
 use crate::metadata::quota::{Ledger, Limits, Scope};
 use crate::metadata::{
@@ -114,11 +116,6 @@ fn has_table(connection: &Connection, name: &str) -> Answer<bool> {
     Ok(found.optional()?.is_some())
 }
 
-fn installation(connection: &Connection) -> Answer<Option<String>> {
-    let read = "SELECT id FROM main.civic_storage_installation";
-    Ok(connection.query_row(read, [], |row| row.get(0)).optional()?)
-}
-
 #[async_trait]
 impl JournalReader for SqliteStore {
     async fn run(&self, run_id: &str) -> Result<Option<Run>> {
@@ -144,6 +141,11 @@ impl JournalReader for SqliteStore {
         look(self, move |connection| uploads::checksum(connection, &file_id)).await
     }
 
+    async fn copies(&self, file_ids: &[String]) -> Result<Vec<(String, Copy)>> {
+        let file_ids = file_ids.to_vec();
+        look(self, move |connection| copies::of(connection, &file_ids)).await
+    }
+
     async fn notes(&self, topic: &str) -> Result<Vec<(String, String)>> {
         let topic = topic.to_owned();
         look(self, move |connection| notes::all(connection, &topic)).await
@@ -160,7 +162,7 @@ impl JournalReader for SqliteStore {
     }
 
     async fn known_installation(&self) -> Result<Option<String>> {
-        look(self, installation).await
+        look(self, runs::installation).await
     }
 
     async fn tally(&self, run_ids: &[String]) -> Result<Vec<(String, StepState, u64)>> {
@@ -225,6 +227,10 @@ impl JournalReader for SqliteJournal {
 
     async fn checksum(&self, file_id: &str) -> Result<Option<String>> {
         self.store.checksum(file_id).await
+    }
+
+    async fn copies(&self, file_ids: &[String]) -> Result<Vec<(String, Copy)>> {
+        self.store.copies(file_ids).await
     }
 
     async fn notes(&self, topic: &str) -> Result<Vec<(String, String)>> {
@@ -415,7 +421,7 @@ impl JournalStore for SqliteJournal {
 
     async fn installation(&self) -> Result<String> {
         self.write(|connection| {
-            if let Some(id) = installation(connection)? {
+            if let Some(id) = runs::installation(connection)? {
                 return Ok(id);
             }
             let id = Uuid::new_v4().to_string();

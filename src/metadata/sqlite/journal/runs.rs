@@ -10,6 +10,12 @@ use crate::metadata::journal::{Lease, LeaseGrant, NewRun, Run, RunQuery, RunStat
 /// A lease is renewed every few seconds; so long after the last time it is anybody's.
 const LEASE: TimeDelta = TimeDelta::minutes(10);
 
+/// The installation's id, where one was made.
+pub(super) fn installation(connection: &Connection) -> Answer<Option<String>> {
+    let read = "SELECT id FROM main.civic_storage_installation";
+    Ok(connection.query_row(read, [], |row| row.get(0)).optional()?)
+}
+
 pub(super) fn begin(connection: &Connection, run: &NewRun) -> Answer<()> {
     connection
         .prepare_cached(

@@ -49,6 +49,7 @@ pub(super) fn commit(connection: &Connection, files: &[StoredFile]) -> Answer<Ve
         if is_intended(connection, id)? && change::insert(connection, &file.record)? {
             withdraw(connection, id)?;
             remember(connection, id, &file.sha256)?;
+            super::copies::remember(connection, id, &file.copies)?;
         } else if !is_committed(connection, file)? {
             refused.push(id.clone());
         }

@@ -1,0 +1,195 @@
+//! Copies on backup providers: made with the upload, read when the file's own provider cannot give it, gone with the file.
+
+use std::fs;
+use std::os::unix::process::ExitStatusExt;
+use std::path::PathBuf;
+
+use crate::common::deployment::{Deployment, Run};
+use crate::failover::nobody;
+
+/// `local` is active; copies go to `attic`.
+fn town(more: &str) -> Deployment {
+    let town = Deployment::new();
+    fs::create_dir_all(attic(&town)).unwrap();
+    let local = format!("  local: {{ type: local, path: {} }}", town.storage().display());
+    let attic = format!("  attic: {{ type: local, path: {} }}", attic(&town).display());
+    town.providers(&format!("{local}\n{attic}\n{more}"));
+    let backups = if more.is_empty() { "attic" } else { "attic, s3" };
+    town.env()
+        .edit_config(|yaml| format!("{yaml}\nbackup_providers: [{backups}]\ncross_provider_backup: true\n"));
+    town
+}
+
+fn attic(town: &Deployment) -> PathBuf {
+    town.env().tmp().join("attic")
+}
+
+fn upload(town: &Deployment, count: usize) -> Run {
+    let mut args = vec![
+        "storage:upload".to_owned(),
+        "--json".into(),
+        "--folder".into(),
+        "permits".into(),
+    ];
+    for n in 0..count {
+        let path = town.env().tmp().join(format!("{n}.txt"));
+        fs::write(&path, format!("file {n}")).unwrap();
+        args.push(path.to_str().unwrap().to_owned());
+    }
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    town.civic(&args)
+}
+
+/// Names and bytes of all files below, the trash and the reserved names aside.
+fn below(root: &std::path::Path) -> Vec<(String, Vec<u8>)> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(root.join("permits")).into_iter().flatten() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_str().unwrap().to_owned();
+        if !name.ends_with(".meta.json") {
+            found.push((name, fs::read(path).unwrap()));
+        }
+    }
+    found.sort();
+    found
+}
+
+fn id(run: &Run) -> String {
+    run.json()["data"]["successful"][0]["id"]
+        .as_str()
+        .unwrap()
+        .to_owned()
+}
+
+#[test]
+fn every_file_has_a_copy_and_no_cleanup_takes_it_for_an_orphan() {
+    let town = town("");
+    let run = upload(&town, 5);
+    assert_eq!(run.code, 0, "{run:?}");
+    assert_eq!(below(&town.storage()).len(), 5);
+    assert_eq!(below(&town.storage()), below(&attic(&town)));
+    let look = town.cleanup(&["--min-age", "0"]);
+    let counts = &look.json()["data"]["counts"];
+    assert_eq!(
+        (&counts["orphanedObjects"], &counts["misplaced"]),
+        (&0.into(), &5.into()),
+        "{counts}"
+    );
+}
+
+#[test]
+fn what_its_provider_lost_damaged_or_cannot_give_comes_from_the_copy() {
+    let town = town("");
+    let id = id(&upload(&town, 1));
+    let (name, bytes) = below(&town.storage()).remove(0);
+    let (own, away) = (
+        town.storage().join("permits").join(&name),
+        town.env().tmp().join("away"),
+    );
+    let out = town.env().tmp().join("out.txt");
+    let fetch = || {
+        let run = town.civic(&["storage:download", &id, "--force", "--out", out.to_str().unwrap()]);
+        assert_eq!(run.code, 0, "{run:?}");
+        assert!(run.stderr.contains("its copy on attic"), "{}", run.stderr);
+        assert_eq!(fs::read(&out).unwrap(), bytes);
+    };
+    fs::write(&own, b"filE 0").unwrap();
+    fetch();
+    fs::remove_file(&own).unwrap();
+    fetch();
+    fs::rename(town.storage(), &away).unwrap();
+    fetch();
+    let piped = town.civic(&["storage:download", &id, "--out", "-"]);
+    assert_eq!(piped.stdout.as_bytes(), bytes, "{piped:?}");
+    fs::write(attic(&town).join("permits").join(&name), b"other!").unwrap();
+    let run = town.civic(&["storage:download", &id, "--force", "--out", out.to_str().unwrap()]);
+    assert_eq!(
+        run.code, 5,
+        "a copy is compared, too, and the error is the provider's own: {run:?}"
+    );
+}
+
+#[test]
+fn a_copy_goes_with_its_file_and_comes_back_with_it() {
+    let town = town("");
+    let id = id(&upload(&town, 1));
+    let before = (below(&town.storage()), below(&attic(&town)));
+    let gone = town.civic(&["storage:delete", &id, "--yes", "--json"]);
+    assert_eq!(gone.code, 0, "{gone:?}");
+    assert!(below(&town.storage()).is_empty() && below(&attic(&town)).is_empty());
+    let run = gone.json()["data"]["runId"].as_str().unwrap().to_owned();
+    let back = town.civic(&["storage:undo", &run, "--yes"]);
+    assert_eq!(back.code, 0, "{back:?}");
+    assert_eq!((below(&town.storage()), below(&attic(&town))), before);
+    let purged = town.civic(&["storage:delete", &id, "--purge", "--yes"]);
+    assert_eq!(purged.code, 0, "{purged:?}");
+    assert!(below(&town.storage()).is_empty() && below(&attic(&town)).is_empty());
+    assert_eq!(town.cleanup(&["--min-age", "0", "--fail-on-findings"]).code, 0);
+}
+
+#[test]
+fn a_copy_that_cannot_be_made_is_told_loudly_and_the_file_is_stored() {
+    let town = town(&Deployment::s3(&nobody(), "bucket", ""));
+    let run = upload(&town, 2);
+    assert_eq!(run.code, 3, "{run:?}");
+    let data = &run.json()["data"];
+    assert_eq!(
+        (&data["successfulCount"], &data["failedCount"]),
+        (&2.into(), &0.into()),
+        "{data}"
+    );
+    let missing = data["missingCopies"].as_array().unwrap();
+    assert_eq!(missing.len(), 2, "{data}");
+    assert!(
+        missing[0]["error"]
+            .as_str()
+            .unwrap()
+            .starts_with("no copy on s3: "),
+        "{missing:?}"
+    );
+    assert_eq!(below(&attic(&town)).len(), 2, "the other backup has its copies");
+    let runs = town.civic(&["storage:runs", "--json"]);
+    assert_eq!(
+        runs.json()["data"]["runs"][0]["status"],
+        "partial",
+        "{}",
+        runs.stdout
+    );
+}
+
+#[test]
+fn killed_around_the_copies_nothing_is_lost_and_the_next_run_ends_it() {
+    let town = town("");
+    let id = id(&upload(&town, 1));
+    for point in ["copies.after-intend", "copies.after-act"] {
+        let args = ["storage:delete", &id, "--yes"];
+        let killed = town
+            .process()
+            .args(args)
+            .env("CIVIC_FAILPOINT", point)
+            .output()
+            .unwrap();
+        assert_eq!(killed.status.signal(), Some(9), "{point}: {killed:?}");
+        let runs = town.civic(&["storage:runs", "--json"]);
+        let run = runs.json()["data"]["runs"][0]["id"].as_str().unwrap().to_owned();
+        let back = town.civic(&["storage:undo", &run, "--yes"]);
+        assert_eq!(back.code, 0, "{point}: {back:?}");
+        assert_eq!(below(&town.storage()), below(&attic(&town)), "{point}");
+        assert_eq!(below(&town.storage()).len(), 1, "{point}");
+    }
+    let file = town.env().tmp().join("0.txt");
+    let args = ["storage:upload", "--folder", "permits", file.to_str().unwrap()];
+    let killed = town
+        .process()
+        .args(args)
+        .env("CIVIC_FAILPOINT", "upload.after-copies")
+        .output()
+        .unwrap();
+    assert_eq!(killed.status.signal(), Some(9), "{killed:?}");
+    assert_eq!(upload(&town, 1).code, 0);
+    let look = town.cleanup(&["--min-age", "0"]);
+    let counts = &look.json()["data"]["counts"];
+    assert_eq!(counts["orphanedRecords"], 0, "{counts}");
+    // The copy of the upload that died has no record: it is found like any orphan.
+    assert_eq!(counts["orphanedObjects"], 1, "{counts}");
+}
