@@ -6,8 +6,8 @@
 //! already goes alone. A few batches are under way at once, so that the journal writes while the provider works.
 
 mod judged;
+mod look;
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use futures::stream::FuturesOrdered;
@@ -16,24 +16,23 @@ use serde_json::Value;
 use tokio::sync::Semaphore;
 
 pub(super) use judged::judged;
-use judged::whole;
 
+use self::look::{LATER, Target, look, look_all};
 use super::changes::{BATCH, Changes, Sites, failed, failed_by, is_uncertain};
 use super::cleanup::ItemError;
 use super::journal::{JournalError, RunHandle};
 use super::objects::{
-    MoveOutcome, PurgeOutcome, evidence_of, move_to_new_place, purge, purge_all, still_holds, trash_key,
+    MoveOutcome, PurgeOutcome, move_to_new_place, purge, purge_all, still_holds, trash_key,
 };
 use super::{Interrupt, Progress, copies};
 use crate::failpoint::reach;
-use crate::metadata::journal::{Action, Evidence, Intended, NewStep, RecordChange, Settlement, StepState};
+use crate::metadata::journal::{Action, Intended, NewStep, RecordChange, Settlement, StepState};
 use crate::metadata::{FileRecord, MetadataStore};
-use crate::providers::{EntryKind, Key, Provider, ProviderError};
+use crate::providers::{Key, Provider, ProviderError};
 use crate::spill::{Spool, SpoolIter};
 
 /// Batches under way at once.
 const AHEAD: usize = 3;
-const LATER: &str = "and the next run that changes something brings this to its end";
 /// Files of a batch that goes for good: with their sidecars, as many as one bulk request takes.
 const PURGED: usize = 500;
 
@@ -46,46 +45,6 @@ pub struct DeleteRequest<'a> {
     pub purge: bool,
     /// Objects worked on at once.
     pub concurrency: usize,
-}
-
-/// A record with its object.
-#[derive(Debug)]
-struct Target {
-    record: FileRecord,
-    provider: Arc<Provider>,
-    key: Key,
-    /// What was seen, or what the record says where nothing was looked at; `None` where the object is missing.
-    evidence: Option<Evidence>,
-    looked: bool,
-    /// Why the object cannot go now, where its provider does not answer.
-    pending: Option<ItemError>,
-}
-
-impl Target {
-    /// By its record alone.
-    fn unseen(record: FileRecord, provider: Arc<Provider>, key: Key) -> Option<Self> {
-        let size = u64::try_from(record.size).ok()?;
-        Some(Self {
-            record,
-            provider,
-            key,
-            evidence: Some(Evidence {
-                size,
-                ..Evidence::default()
-            }),
-            looked: false,
-            pending: None,
-        })
-    }
-
-    /// The same of one whose provider does not answer.
-    fn pending(record: &FileRecord, (provider, key): (Arc<Provider>, Key), why: &ItemError) -> Option<Self> {
-        let reason = format!("{}; its record is deleted, {LATER}", why.error);
-        Some(Self {
-            pending: Some(failed(&record.id, &why.error_code, &reason)),
-            ..Self::unseen(record.clone(), provider, key)?
-        })
-    }
 }
 
 /// What the batches of one deletion share.
@@ -277,85 +236,6 @@ async fn delete_batch(lane: &Lane<'_>, batch: Vec<FileRecord>) -> Result<Ended, 
     reach("delete.after-settle");
     copies::go_along(lane.run, lane.sites, &gone, lane.purge).await?;
     Ok(ended)
-}
-
-/// What is to go for good in bulk is not looked at one by one: its record alone decides. One look at each provider says
-/// whether it answers; where it does not, its records are kept.
-async fn look_all(lane: &Lane<'_>, batch: &[FileRecord]) -> Vec<Result<Target, ItemError>> {
-    let mut answers = HashMap::new();
-    for target in batch.iter().filter_map(|record| unseen(lane, record)) {
-        if !answers.contains_key(&target.provider.name) {
-            let answer = target.provider.head(&target.key).await;
-            answers.insert(target.provider.name.clone(), answer.err());
-        }
-    }
-    let looks = stream::iter(batch).map(async |record| match unseen(lane, record) {
-        None => {
-            let _permit = lane.permits.acquire().await;
-            let looked = look(lane.sites, record.clone()).await;
-            if lane.whole {
-                looked.and_then(whole)
-            } else {
-                looked
-            }
-        }
-        Some(target) => match answers.get(&target.provider.name) {
-            Some(Some(error)) => unasked(record, (target.provider, target.key), error),
-            _ => Ok(target),
-        },
-    });
-    looks.buffered(batch.len().max(1)).collect().await
-}
-
-/// The record's object as the record tells it, where the provider deletes in bulk.
-fn unseen(lane: &Lane<'_>, record: &FileRecord) -> Option<Target> {
-    let (provider, key) = lane.sites.of_record(record).ok()?;
-    let in_bulk = lane.purge && provider.type_name != "local";
-    in_bulk
-        .then(|| Target::unseen(record.clone(), provider, key))
-        .flatten()
-}
-
-/// One whose provider had an error for an answer.
-fn unasked(
-    record: &FileRecord,
-    place: (Arc<Provider>, Key),
-    error: &ProviderError,
-) -> Result<Target, ItemError> {
-    let why = failed_by(&record.id, error);
-    let pending = error.is_outage().then(|| Target::pending(record, place, &why));
-    pending.flatten().ok_or(why)
-}
-
-async fn look(sites: &Sites, record: FileRecord) -> Result<Target, ItemError> {
-    let (provider, key) = match sites.of_record(&record) {
-        Ok(place) => place,
-        Err(why) => {
-            let pending = sites
-                .silent(&record)
-                .and_then(|place| Target::pending(&record, place, &why));
-            return pending.ok_or(why);
-        }
-    };
-    let found = match provider.head(&key).await {
-        Ok(found) => found,
-        Err(error) => return unasked(&record, (provider, key), &error),
-    };
-    if found
-        .as_ref()
-        .is_some_and(|found| found.kind != EntryKind::Object)
-    {
-        let reason = format!("what stands at {key} is no file; its record is kept");
-        return Err(failed(&record.id, "STORAGE_ERROR", &reason));
-    }
-    Ok(Target {
-        record,
-        provider,
-        key,
-        evidence: found.as_ref().map(evidence_of),
-        looked: true,
-        pending: None,
-    })
 }
 
 fn step(run_id: &str, target: &Target, for_good: bool) -> Result<NewStep, ItemError> {

@@ -2,7 +2,8 @@
 
 use tokio::sync::Semaphore;
 
-use super::{Lane, Target, delete_batch};
+use super::look::Target;
+use super::{Lane, delete_batch};
 use crate::engine::changes::{Changes, Sites, failed};
 use crate::engine::cleanup::ItemError;
 use crate::engine::journal::{JournalError, RunHandle};
@@ -33,6 +34,10 @@ pub(in crate::engine) async fn judged(
 /// The same, where the object is what the record says.
 pub(super) fn whole(target: Target) -> Result<Target, ItemError> {
     let (id, key) = (&target.record.id, &target.key);
+    if let Some(why) = &target.pending {
+        let reason = "its provider does not answer; its record is kept";
+        return Err(failed(id, &why.error_code, reason));
+    }
     match &target.evidence {
         None => {
             let reason =

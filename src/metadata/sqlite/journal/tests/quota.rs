@@ -93,7 +93,14 @@ async fn apply(store: &SqliteJournal, civicpress: &rusqlite::Connection, (at, op
             record.size = i64::try_from(size).unwrap();
             let sha256 = String::new();
             store
-                .commit_uploads(&[StoredFile { record, sha256 }], at.is_multiple_of(2))
+                .commit_uploads(
+                    &[StoredFile {
+                        record,
+                        sha256,
+                        copies: Vec::new(),
+                    }],
+                    at.is_multiple_of(2),
+                )
                 .await
                 .unwrap();
         }
