@@ -355,16 +355,24 @@ fn race(deployment: &Deployment, limit: u64, sizes: impl Fn(usize) -> Vec<usize>
     refused
 }
 
-/// Looks again and again whether the folder is over its quota.
+/// Looks again and again whether the folder is over its quota. What the dead had reserved is nobody's, recovered or not.
 fn watch(database: &Path, limit: u64, (over, done): (&AtomicBool, &AtomicBool)) {
     let connection = rusqlite::Connection::open(database).unwrap();
     connection
         .busy_timeout(std::time::Duration::from_secs(10))
         .unwrap();
-    let sql = "SELECT (SELECT coalesce(sum(size), 0) FROM storage_files WHERE folder = 'permits')
-        + (SELECT coalesce(sum(size), 0) FROM civic_storage_intents)";
+    let sql = "SELECT NULL, coalesce(sum(size), 0) FROM storage_files WHERE folder = 'permits'
+        UNION ALL SELECT pid, size FROM civic_storage_intents";
+    let mut taken = connection.prepare(sql).unwrap();
     while !done.load(Ordering::SeqCst) {
-        let taken: i64 = connection.query_row(sql, [], |row| row.get(0)).unwrap();
+        let rows = taken.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).unwrap();
+        let rows: Vec<(Option<u32>, i64)> = rows.collect::<Result<_, _>>().unwrap();
+        let lives = |pid: Option<u32>| pid.is_none_or(|pid| Path::new(&format!("/proc/{pid}")).exists());
+        let taken: i64 = rows
+            .into_iter()
+            .filter(|(pid, _)| lives(*pid))
+            .map(|(_, size)| size)
+            .sum();
         over.fetch_or(taken.unsigned_abs() > limit, Ordering::SeqCst);
         thread::sleep(std::time::Duration::from_millis(2));
     }
