@@ -40,6 +40,13 @@ struct Source {
     kept: HeaderMap,
 }
 
+/// Where it is copied to, as an upload in parts.
+struct Place<'a> {
+    key: &'a [u8],
+    url: &'a str,
+    id: &'a str,
+}
+
 /// Copies in parts of so many bytes, of what stands at the source now; whether anything does.
 ///
 /// # Errors
@@ -64,7 +71,12 @@ pub(super) async fn in_parts(
     };
     let target = url(to)?;
     let id = begin(client, context, &target, &source).await?;
-    let copied = copy(client, context, (&target, &id), (&source, part)).await;
+    let place = Place {
+        key: to,
+        url: &target,
+        id: &id,
+    };
+    let copied = copy(client, context, &place, (&source, part)).await;
     if let Err(error) = copied {
         if let Err(left) = client.abort(to, &id).await {
             tracing::warn!("a copy that failed could not be given up: {left}");
@@ -119,7 +131,7 @@ async fn begin(
 async fn copy(
     client: &Client,
     context: Context<'_>,
-    (target, id): (&str, &str),
+    place: &Place<'_>,
     (source, part): (&Source, u64),
 ) -> Result<(), ProviderError> {
     let part = part.max(SMALLEST).max(source.size.div_ceil(MOST));
@@ -128,7 +140,7 @@ async fn copy(
         let last = (first + part).min(source.size) - 1;
         async move {
             let number = number.to_string();
-            let query = query_of(&[("partNumber", Some(&number)), ("uploadId", Some(id))]);
+            let query = query_of(&[("partNumber", Some(&number)), ("uploadId", Some(place.id))]);
             let range = format!("bytes={first}-{last}");
             let mut headers = HeaderMap::new();
             headers.insert("x-amz-copy-source", source.name.clone());
@@ -136,7 +148,7 @@ async fn copy(
             let range =
                 HeaderValue::try_from(range).map_err(|_| context.invalid("a range is none".into()))?;
             headers.insert("x-amz-copy-source-range", range);
-            let url = format!("{target}?{query}");
+            let url = format!("{}?{query}", place.url);
             let answer = client
                 .change(context, Method::PUT, &url, (headers, Vec::new()))
                 .await?;
@@ -156,11 +168,29 @@ async fn copy(
         );
     }
     body.push_str("</CompleteMultipartUpload>");
-    let url = format!("{target}?{}", query_of(&[("uploadId", Some(id))]));
+    match end(client, context, place, body).await {
+        Err(_) if is_there(client, context, place, source).await => Ok(()),
+        ended => ended,
+    }
+}
+
+async fn end(
+    client: &Client,
+    context: Context<'_>,
+    place: &Place<'_>,
+    body: String,
+) -> Result<(), ProviderError> {
+    let url = format!("{}?{}", place.url, query_of(&[("uploadId", Some(place.id))]));
     let answer = client
         .change(context, Method::POST, &url, (HeaderMap::new(), body.into_bytes()))
         .await?;
     said(client, context, &answer, "ETag").map(drop)
+}
+
+/// The answer to the last request may have been lost. Nothing stood at the target, so what has this size is the copy.
+async fn is_there(client: &Client, context: Context<'_>, place: &Place<'_>, source: &Source) -> bool {
+    let found = look(client, context, (place.key, place.url)).await;
+    matches!(found, Ok(Some(there)) if there.size == source.size)
 }
 
 /// What an answer tells. One that is 200 may be an error all the same, which came after its head was sent.

@@ -11,7 +11,7 @@ use civic_storage::metadata::journal::Evidence;
 use civic_storage::providers::{Key, ListRequest, Provider, ProviderError, build};
 use object_store::{ObjectStoreExt, PutPayload};
 use tempfile::TempDir;
-use wiremock::matchers::{method, query_param};
+use wiremock::matchers::{method, path_regex, query_param};
 use wiremock::{Mock, MockServer, ResponseTemplate};
 
 use super::{block_on, global, keys, s3};
@@ -327,6 +327,11 @@ fn a_copy_that_cannot_be_seen_deletes_nothing() {
 
 /// A service that copies parts, but for the one that answers so, and ends the upload with this body.
 async fn copies_in_parts(server: &MockServer, second: ResponseTemplate, end: &str) {
+    Mock::given(method("HEAD"))
+        .and(path_regex("/to$"))
+        .respond_with(ResponseTemplate::new(404))
+        .mount(server)
+        .await;
     bucket_of_size(server, "5368709121").await;
     let answer = |body: &str| ResponseTemplate::new(200).set_body_string(body.to_owned());
     let part = answer("<CopyPartResult><ETag>\"e\"</ETag></CopyPartResult>");
@@ -528,6 +533,35 @@ mod needs_server {
             assert!(copy.bytes().await.unwrap() == content);
         });
         assert_eq!(bucket.send("GET", "?uploads=", b""), 200);
+    }
+
+    #[test]
+    fn a_copy_in_parts_whose_last_answer_is_lost_is_made() {
+        use super::*;
+        use crate::common::Bucket;
+        use crate::common::proxy::{Fault, Proxy};
+        let Some(bucket) = TestEnv::seaweed() else { return };
+        let proxy = Proxy::before(&bucket.endpoint);
+        let way = Bucket {
+            endpoint: proxy.endpoint(),
+            ..bucket.clone()
+        };
+        let provider = build(&in_bucket(&way), &global()).unwrap();
+        let (from, to) = (Key::from(KEY), Key::from("to"));
+        let is_end = |line: &str| line.starts_with("POST ") && line.contains("uploadId=");
+        proxy.inject((0, 1000), Fault::DropAnswer, is_end);
+        block_on(async {
+            put(&provider, &from, &"x".repeat(6 << 20)).await;
+            assert!(
+                provider
+                    .duplicate_in_parts(&from, &to, Some(5 << 20))
+                    .await
+                    .unwrap()
+            );
+            assert!(proxy.count(is_end) > 0);
+            let copy = provider.head(&to).await.unwrap().unwrap();
+            assert_eq!(copy.size, 6 << 20);
+        });
     }
 
     on_each_server!(
