@@ -12,9 +12,9 @@ use std::time::{Duration, SystemTime};
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 
-use crate::common::TestEnv;
 use crate::common::deployment::Run;
-use crate::common::proxy::{Fault, Mode};
+use crate::common::proxy::{Fault, Mode, Proxy};
+use crate::common::{Bucket, Remote, TestEnv};
 use crate::unreliable::town::{Town, report, size};
 
 /// What a test may wait for on a machine that has other things to do; what is promised is 5 s.
@@ -60,30 +60,36 @@ fn content(n: usize) -> String {
     format!("file {n} {}", "x".repeat(n % 97))
 }
 
-fn upload(town: &Town, inbox: &str) -> Run {
-    town.civic(&[
+fn upload_args(inbox: &str) -> [&str; 8] {
+    let [log, form] = ["--log-format", "json"];
+    [
         "storage:upload",
         "--json",
-        "--log-format",
-        "json",
+        log,
+        form,
         "--folder",
         "permits",
         "-r",
         inbox,
-    ])
+    ]
+}
+
+fn upload(town: &Town, inbox: &str) -> Run {
+    town.civic(&upload_args(inbox))
+}
+
+/// Path and name of each record.
+fn rows(town: &Town) -> Vec<(String, String)> {
+    let sql = "SELECT provider_path, original_name FROM storage_files";
+    let mut rows = town.world.town().db().prepare(sql).unwrap();
+    let rows = rows.query_map([], |row| Ok((row.get(0)?, row.get(1)?)));
+    rows.unwrap().map(Result::unwrap).collect()
 }
 
 /// How many records each provider has. Each file has one, and its bytes are there.
 #[track_caller]
 fn recorded(town: &Town, count: usize) -> BTreeMap<&'static str, usize> {
-    let mut rows = town
-        .world
-        .town()
-        .db()
-        .prepare("SELECT provider_path, original_name FROM storage_files")
-        .unwrap();
-    let rows = rows.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).unwrap();
-    let rows: Vec<(String, String)> = rows.collect::<Result<_, _>>().unwrap();
+    let rows = rows(town);
     let mut names: Vec<&str> = rows.iter().map(|(_, name)| &**name).collect();
     names.sort_unstable();
     names.dedup();
@@ -179,6 +185,57 @@ fn it_is_not_available() {
 #[test]
 fn it_does_everything_too_late() {
     goes_down(Mode::Every(Fault::Delay(Duration::from_secs(4))));
+}
+
+/// The one that stands in is slow, so that there is still something to do when the other is back.
+#[test]
+fn once_it_is_back_the_rest_of_the_same_batch_returns_to_it() {
+    let (Some(town), Some(azure)) = (town(), TestEnv::azurite()) else {
+        return;
+    };
+    let slow = Proxy::before(&azure.endpoint);
+    slow.mode(Mode::Every(Fault::Delay(Duration::from_millis(100))));
+    let way = Bucket {
+        endpoint: slow.endpoint(),
+        ..azure.clone()
+    };
+    let entry = format!("providers:\n{}", way.provider_yaml("azure", ""));
+    let env = town.world.town().env();
+    env.edit_config(|yaml| yaml.replacen("providers:\n", &entry, 1));
+    town.set("failover_providers: [azure]");
+    let (count, is_full) = (
+        size("CIVIC_TEST_BATCH", 200),
+        size("CIVIC_TEST_BATCH", 200) >= 1000,
+    );
+    let inbox = sources(&town, (0, count));
+    town.proxy.mode_after(Mode::Ended, 30, is_put);
+    let run = thread::scope(|scope| {
+        scope.spawn(|| {
+            while slow.count(is_put) < 10 {
+                thread::sleep(Duration::from_millis(5));
+            }
+            town.proxy.mode(Mode::Up);
+        });
+        Run::of(env, upload_args(&inbox))
+    });
+    assert_eq!(run.code, 0, "{run:?}");
+    let switches = run.json()["data"]["failover"].as_array().unwrap().clone();
+    let ways: Vec<(&str, &str)> = switches
+        .iter()
+        .map(|switch| (switch["from"].as_str().unwrap(), switch["to"].as_str().unwrap()))
+        .collect();
+    assert_eq!(ways, [("s3", "azure"), ("azure", "s3")], "{switches:?}");
+    if is_full {
+        report(&format!("{count} files, back in the same batch: {switches:?}"));
+    }
+    let rows: Vec<(String, String)> = rows(&town);
+    assert_eq!(rows.len(), count);
+    for (path, name) in rows {
+        let n = name.trim_end_matches(".txt").parse().unwrap();
+        let at_azure = path.strip_prefix(&format!("{}/", azure.root()));
+        let bytes = at_azure.map_or_else(|| town.world.bytes(&path), |key| azure.get(key));
+        assert_eq!(bytes, Some(content(n).into_bytes()), "{path}");
+    }
 }
 
 /// Many processes meet a circuit whose time is over: one request goes out between them.
