@@ -1,6 +1,6 @@
 # fish completion for civic
-set -g __civic_valued --system-data --config --database --output --log-format --progress --color --folder --by --folder --search --type --provider --sort --page --limit --folder --from-list --concurrency --description --uploaded-by --from-list --out --range --concurrency --watch --provider --folder --kind --min-age --max-delete --plan --plan-max-age --repair --override --explain --folder --provider --sample --concurrency --provider --folder --concurrency --min-age --override --folder --policy --as-of --max-delete --override --limit --operation --since --description --override --from --to --folder --concurrency --override --folder --from-list --concurrency --override --folder --file --from-list --concurrency --override --older-than --override --override --update --provider-type --path --bucket --account-name --container-name --region --endpoint --prefix --override --path --access --allowed-types --max-size --description --quota --path --access --allowed-types --max-size --description --quota --out
-set -g __civic_commands storage:usage storage:quota storage:list storage:info storage:upload storage:download storage:health storage:cleanup storage:verify storage:reconstruct storage:lifecycle storage:runs storage:update storage:migrate storage:move storage:delete storage:trash storage:undo storage:config storage:init storage:folder:add storage:folder:update storage:folder:remove completions man
+set -g __civic_valued --system-data --config --database --output --log-format --progress --color --folder --by --format --folder --search --type --provider --sort --page --limit --folder --from-list --concurrency --description --uploaded-by --from-list --out --range --concurrency --watch --provider --folder --kind --min-age --max-delete --plan --plan-max-age --repair --override --explain --folder --provider --sample --concurrency --provider --folder --concurrency --min-age --override --folder --policy --as-of --max-delete --override --limit --operation --since --description --override --from --to --folder --concurrency --override --folder --from-list --concurrency --override --folder --file --from-list --concurrency --override --older-than --override --override --update --provider-type --path --bucket --account-name --container-name --region --endpoint --prefix --override --path --access --allowed-types --max-size --description --quota --path --access --allowed-types --max-size --description --quota --out
+set -g __civic_commands storage:usage storage:quota storage:metrics storage:list storage:info storage:upload storage:download storage:health storage:cleanup storage:verify storage:reconstruct storage:lifecycle storage:runs storage:update storage:migrate storage:move storage:delete storage:trash storage:undo storage:config storage:init storage:folder:add storage:folder:update storage:folder:remove completions man
 
 # The command typed so far, joined by ':'; a first line says whether it is whole.
 function __civic_command
@@ -28,6 +28,7 @@ end
 complete -c civic -f
 complete -c civic -n 'test (__civic_command) = stem:' -a 'storage:usage' -d 'Shows how much is stored: in all, by folder, by provider'
 complete -c civic -n 'test (__civic_command) = stem:' -a 'storage:quota' -d 'Shows how much of its quota each folder has taken, and how much is left'
+complete -c civic -n 'test (__civic_command) = stem:' -a 'storage:metrics' -d 'Shows what was asked of providers and which commands ran: how often, how well, how fast'
 complete -c civic -n 'test (__civic_command) = stem:' -a 'storage:list' -d 'Lists files'
 complete -c civic -n 'test (__civic_command) = stem:' -a 'storage:info' -d 'Shows one file: its record, its object, its provider'
 complete -c civic -n 'test (__civic_command) = stem:' -a 'storage:upload' -d 'Stores files in a folder: one, many, or what is below directories'
@@ -54,6 +55,7 @@ complete -c civic -n 'test (__civic_command) = stem:' -a 'man' -d 'Prints a manu
 complete -c civic -n 'test (__civic_command) = stem:' -a 'storage' -d 'storage commands'
 complete -c civic -n 'test (__civic_command) = stem:storage' -a 'usage' -d 'Shows how much is stored: in all, by folder, by provider'
 complete -c civic -n 'test (__civic_command) = stem:storage' -a 'quota' -d 'Shows how much of its quota each folder has taken, and how much is left'
+complete -c civic -n 'test (__civic_command) = stem:storage' -a 'metrics' -d 'Shows what was asked of providers and which commands ran: how often, how well, how fast'
 complete -c civic -n 'test (__civic_command) = stem:storage' -a 'list' -d 'Lists files'
 complete -c civic -n 'test (__civic_command) = stem:storage' -a 'info' -d 'Shows one file: its record, its object, its provider'
 complete -c civic -n 'test (__civic_command) = stem:storage' -a 'upload' -d 'Stores files in a folder: one, many, or what is below directories'
@@ -93,6 +95,8 @@ complete -c civic -l version -s V -d 'Print version'
 complete -c civic -n 'test (__civic_command) = whole:storage:usage' -l folder -x -d 'Count this folder only'
 complete -c civic -n 'test (__civic_command) = whole:storage:usage' -l by -x -a 'folder provider type month uploader' -d 'Count by these'
 complete -c civic -n 'test (__civic_command) = whole:storage:usage' -l refresh -d 'Count anew rather than give a report of the last five minutes again'
+complete -c civic -n 'test (__civic_command) = whole:storage:metrics' -l format -x -a 'table json prometheus' -d 'How the numbers are written; prometheus is for a monitoring system, or the textfile collector of its node exporter'
+complete -c civic -n 'test (__civic_command) = whole:storage:metrics' -l reset -d 'Forget everything that was counted, after showing it'
 complete -c civic -n 'test (__civic_command) = whole:storage:list' -l folder -x -d 'Files of this folder only'
 complete -c civic -n 'test (__civic_command) = whole:storage:list' -l search -x -d 'Files whose name, description or id contains this, in upper or lower case'
 complete -c civic -n 'test (__civic_command) = whole:storage:list' -l type -x -d 'Files of this MIME type (`image/png`, `image`) or extension (`pdf`)'

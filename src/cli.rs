@@ -134,6 +134,8 @@ pub enum Command {
     Usage(commands::usage::UsageArgs),
     #[command(name = "storage:quota")]
     Quota(commands::quota::QuotaArgs),
+    #[command(name = "storage:metrics")]
+    Metrics(commands::metrics::MetricsArgs),
     #[command(name = "storage:list")]
     List(commands::list::ListArgs),
     #[command(name = "storage:info")]
@@ -185,6 +187,7 @@ impl Command {
         match self {
             Self::Usage(args) => context.block_on(commands::usage::run(context, args)),
             Self::Quota(args) => context.block_on(commands::quota::run(context, args)),
+            Self::Metrics(args) => context.block_on(commands::metrics::run(context, args)),
             Self::List(args) => context.block_on(commands::list::run(context, args)),
             Self::Info(args) => context.block_on(commands::info::run(context, args)),
             Self::Upload(args) => commands::upload::run(context, &args),
@@ -221,21 +224,34 @@ pub fn run(argv: Vec<OsString>) -> ExitCode {
     let exit = match spelling::spell(&definition, argv) {
         Spelled::Group(prefix) => Printer::new(early.0).styled(&spelling::overview(&mut definition, &prefix)),
         Spelled::Arguments(argv) => match parse(&mut definition, argv) {
-            Ok(cli) => execute(cli, started),
+            Ok((cli, name)) => execute(cli, &name, started),
             Err(error) => early::explain(&error, &definition, &Printer::new(early.0)),
         },
     };
     ExitCode::from(exit as u8)
 }
 
-fn parse(definition: &mut clap::Command, argv: Vec<OsString>) -> Result<Cli, clap::Error> {
-    Cli::from_arg_matches(&definition.try_get_matches_from_mut(argv)?)
+/// What is to be done, and the name of the command.
+fn parse(definition: &mut clap::Command, argv: Vec<OsString>) -> Result<(Cli, String), clap::Error> {
+    let matches = definition.try_get_matches_from_mut(argv)?;
+    let name = matches.subcommand_name().unwrap_or_default().to_owned();
+    let mut cli = Cli::from_arg_matches(&matches)?;
+    if let Command::Metrics(args) = &cli.command {
+        cli.global.json |= args.wants_json();
+    }
+    Ok((cli, name))
 }
 
-fn execute(cli: Cli, started: Instant) -> Exit {
+fn execute(cli: Cli, name: &str, started: Instant) -> Exit {
     let format = cli.global.format();
     let shown = format.as_ref().map_or(Some(Format::Json), |format| *format);
     let printer = Printer::new(cli.global.printer(shown));
-    let result = format.and_then(|_| cli.command.run(&Context::new(cli.global, printer.clone())));
+    let result = format.and_then(|_| {
+        let context = Context::new(cli.global, printer.clone());
+        let result = cli.command.run(&context);
+        let failed = !matches!(&result, Ok(outcome) if outcome.failure.is_none());
+        context.keep_metrics(name, failed, started.elapsed());
+        result
+    });
     printer.conclude(&result, started.elapsed())
 }

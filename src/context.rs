@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::future::Future;
 use std::io::IsTerminal;
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use indicatif::MultiProgress;
 use tokio::runtime::{Builder, Runtime};
@@ -21,6 +22,7 @@ use crate::error::{Code, Exit, Failure};
 use crate::metadata::journal::{JournalReader, JournalStore, Owner};
 use crate::metadata::sqlite::{self, SqliteJournal, SqliteStore};
 use crate::metadata::{MetadataStore, ProviderRoots};
+use crate::metrics::{Key, Metrics, Sample};
 use crate::output::{LogSettings, Printer, ProgressMode, Reporter};
 use crate::providers::{self, Provider, Reload, Terms};
 use crate::resilience::CircuitStore;
@@ -38,6 +40,7 @@ pub struct Context {
     providers: RefCell<BTreeMap<String, Provider>>,
     /// Requests to a provider at once, where a flag asks for more than storage.yml.
     connections: Cell<Option<usize>>,
+    metrics: Arc<Metrics>,
 }
 
 impl Context {
@@ -61,6 +64,7 @@ impl Context {
             journal: Arc::default(),
             providers: RefCell::default(),
             connections: Cell::default(),
+            metrics: Arc::default(),
         }
     }
 
@@ -264,7 +268,7 @@ impl Context {
             connections: self.connections.get(),
             reload: self.reload(&provider.name),
         };
-        let built = providers::build_on(provider, &config.global, terms)?;
+        let built = providers::build_on(provider, &config.global, terms)?.measured(&self.metrics);
         let mut providers = self.providers.borrow_mut();
         Ok(providers.entry(provider.name.clone()).or_insert(built).clone())
     }
@@ -320,6 +324,34 @@ impl Context {
             })
         };
         Ok(self.config()?.providers.iter().filter_map(roots).collect())
+    }
+
+    /// Keeps what this run has counted, where it changed something or handed out files. That never fails the run.
+    pub fn keep_metrics(&self, command: &str, failed: bool, took: Duration) {
+        let Some(store) = self.metadata.get() else {
+            return;
+        };
+        // Neither a question nor a dry run leaves anything behind.
+        if self.journal.get().is_none() && command != "storage:download" {
+            return;
+        }
+        let key = Key {
+            operation: command.to_owned(),
+            provider: String::new(),
+            folder: String::new(),
+        };
+        self.metrics.record(
+            key,
+            Sample {
+                failed,
+                bytes: 0,
+                took,
+            },
+        );
+        match store.add_metrics(&self.metrics.take()) {
+            Ok(kept) => tracing::debug!("metrics are {}", if kept { "kept" } else { "not kept" }),
+            Err(error) => tracing::debug!("metrics are not kept: {error}"),
+        }
     }
 
     /// Shows how far an operation has come, in the way that was asked for.

@@ -20,6 +20,7 @@
 //! - [`config`] reads `storage.yml`, `.civicrc` and the environment, once, into plain values.
 //! - [`age`] says when a file is how old, by time or by the calendar.
 //! - [`notify`] takes warnings to those who want them: a file, a webhook.
+//! - [`metrics`] counts what was done, and adds it up.
 //! - [`spill`] keeps out of core what grows with the number of files.
 //! - [`failpoint`] marks where tests kill the program; release builds have none.
 //! - [`error`] is the edge: each room's typed errors become one `Failure` with code, hint and exit code, in one match.
@@ -44,6 +45,7 @@ pub mod engine;
 pub mod error;
 pub mod failpoint;
 pub mod metadata;
+pub mod metrics;
 pub mod notify;
 pub mod output;
 pub mod providers;

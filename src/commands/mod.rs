@@ -23,6 +23,7 @@ pub mod init;
 pub mod lifecycle;
 pub mod list;
 pub mod man;
+pub mod metrics;
 pub mod migrate;
 pub mod r#move;
 pub mod quota;

@@ -7,10 +7,14 @@
 
 mod asked;
 
+mod names;
+
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+
+use crate::metrics::Snapshot;
 
 use super::quota::{Admission, Ledger, Level, Limits, Shortage};
 use super::{FileRecord, KeptReport, MetadataStore, NewReport, Result, TrashRow};
@@ -26,49 +30,6 @@ pub struct Owner {
     pub pid: u32,
     /// What tells this process from a later one of the same id: boot and start time, as the system says them.
     pub process: String,
-}
-
-impl StepState {
-    /// The word that JSON has for it.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Intended => "intended",
-            Self::Settled => "settled",
-            Self::Failed => "failed",
-            Self::Undone => "undone",
-            Self::Emptied => "emptied",
-        }
-    }
-}
-
-impl RunStatus {
-    /// The word that JSON has for it.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Running => "running",
-            Self::Done => "done",
-            Self::Partial => "partial",
-            Self::Failed => "failed",
-            Self::Interrupted => "interrupted",
-        }
-    }
-}
-
-impl Action {
-    /// The word that JSON has for it.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Trash => "trash",
-            Self::Purge => "purge",
-            Self::Move => "move",
-            Self::Migrate => "migrate",
-            Self::Restore => "restore",
-            Self::Record => "record",
-        }
-    }
 }
 
 /// How a run stands.
@@ -393,6 +354,9 @@ pub trait JournalReader: MetadataStore {
     /// How full these folders are, and all of them together, also where there is no limit.
     async fn levels(&self, limits: &Limits, folders: &[String], ended: &[String]) -> Result<Ledger>;
 
+    /// What all processes have counted since the last reset.
+    async fn metrics(&self) -> Result<Snapshot>;
+
     /// Keeps a report, and changes nothing else. `false` where it is not kept: the database may not be written to, no
     /// command that writes was ever run on it, or somebody else is writing.
     async fn keep_report(&self, report: &NewReport) -> Result<bool>;
@@ -493,6 +457,9 @@ pub trait JournalStore: JournalReader {
 
     /// Forgets the warnings of files that have no record any more: should one come back, it is warned of anew.
     async fn forget_warnings_of_none(&self) -> Result<()>;
+
+    /// Forgets what was counted; how many series there were.
+    async fn reset_metrics(&self) -> Result<u64>;
 
     /// The installation's id, made at the first call; what the ownership marker names.
     async fn installation(&self) -> Result<String>;

@@ -108,6 +108,7 @@ pub fn build_on(config: &ProviderConfig, global: &Global, terms: Terms) -> Resul
         lister,
         held: super::conditional::Held::default(),
         shield: ground.shield,
+        meter: None,
     })
 }
 

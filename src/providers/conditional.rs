@@ -72,13 +72,17 @@ impl Provider {
     }
 
     async fn delete_if(&self, key: &Key, etag: &str) -> Result<Deletion, ProviderError> {
-        match &self.lister {
-            // Entries of a local disk have no ETag.
-            Lister::Local(_) => Ok(Deletion::Changed),
-            Lister::S3(s3) => s3.delete_if(key, etag).await,
-            Lister::Azure(azure) => azure.delete_if(key, etag).await,
-            Lister::Gcs(gcs) => gcs.delete_if(key, etag).await,
-        }
+        let asked = async {
+            match &self.lister {
+                // Entries of a local disk have no ETag.
+                Lister::Local(_) => Ok(Deletion::Changed),
+                Lister::S3(s3) => s3.delete_if(key, etag).await,
+                Lister::Azure(azure) => azure.delete_if(key, etag).await,
+                Lister::Gcs(gcs) => gcs.delete_if(key, etag).await,
+            }
+        };
+        self.counted(("delete", key.as_str().unwrap_or_default()), asked)
+            .await
     }
 
     /// Whether [`Provider::delete_seen`] of what has an ETag is on condition here; the first call tries it.

@@ -15,6 +15,7 @@ mod leftovers;
 mod listing;
 mod local;
 mod mapping;
+mod measured;
 mod paged;
 mod s3;
 mod uploads;
@@ -29,6 +30,7 @@ use futures::stream::{self, BoxStream, StreamExt};
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
 
+use crate::metrics::Metrics;
 use crate::resilience::{CircuitState, Shield};
 
 pub use crate::resilience::Outlook;
@@ -137,6 +139,7 @@ pub struct Provider {
     lister: Lister,
     held: conditional::Held,
     shield: Arc<Shield>,
+    meter: Option<measured::Meter>,
 }
 
 /// Who answers what [`ObjectStore`] cannot be asked.
@@ -154,11 +157,46 @@ impl Provider {
     ///
     /// An end without an error is the end of everything; see [`Listing`].
     pub fn list(&self, request: ListRequest) -> Listing {
-        match &self.lister {
+        let prefix = request.prefix.clone();
+        let listing = match &self.lister {
             Lister::Local(local) => local.list(request),
             Lister::S3(s3) => s3.list(request),
             Lister::Azure(azure) => azure.list(request),
             Lister::Gcs(gcs) => gcs.list(request),
+        };
+        match &self.meter {
+            Some(meter) => meter.listing(&prefix, listing),
+            None => listing,
+        }
+    }
+
+    /// The same provider, and what is asked of it is counted there.
+    #[must_use]
+    pub fn measured(mut self, metrics: &Arc<Metrics>) -> Self {
+        let meter = measured::Meter {
+            metrics: Arc::clone(metrics),
+            provider: self.name.clone(),
+            prefix: self.prefix.clone(),
+        };
+        self.store = Arc::new(measured::Measured {
+            inner: self.store,
+            meter: meter.clone(),
+        });
+        self.meter = Some(meter);
+        self
+    }
+
+    /// Counts what is asked beside [`Self::store`].
+    async fn counted<T>(
+        &self,
+        (operation, key): (&'static str, &str),
+        asked: impl Future<Output = Result<T, ProviderError>>,
+    ) -> Result<T, ProviderError> {
+        let timer = self.meter.as_ref().map(|meter| meter.begin_at(operation, key));
+        let answer = asked.await;
+        match timer {
+            Some(timer) => timer.told(answer),
+            None => answer,
         }
     }
 
@@ -167,12 +205,16 @@ impl Provider {
     /// # Errors
     /// Anything else: a missing root or bucket, a refusal, an outage, a key that cannot be asked for.
     pub async fn head(&self, key: &Key) -> Result<Option<Listed>, ProviderError> {
-        match &self.lister {
-            Lister::Local(local) => local.head(key).await,
-            Lister::S3(s3) => s3.head(key).await,
-            Lister::Azure(azure) => azure.head(key).await,
-            Lister::Gcs(gcs) => gcs.head(key).await,
-        }
+        let asked = async {
+            match &self.lister {
+                Lister::Local(local) => local.head(key).await,
+                Lister::S3(s3) => s3.head(key).await,
+                Lister::Azure(azure) => azure.head(key).await,
+                Lister::Gcs(gcs) => gcs.head(key).await,
+            }
+        };
+        self.counted(("head", key.as_str().unwrap_or_default()), asked)
+            .await
     }
 
     /// Uploads in parts that were begun and not ended, in no order. None where the provider forgets them by itself, as
@@ -204,12 +246,15 @@ impl Provider {
 
     /// Whether the provider answers, what its clock says, and whether anything is there at all. Reads only.
     pub async fn probe(&self) -> Result<Probe, ProviderError> {
-        match &self.lister {
-            Lister::Local(local) => local.probe().await,
-            Lister::S3(s3) => s3.probe().await,
-            Lister::Azure(azure) => azure.probe().await,
-            Lister::Gcs(gcs) => gcs.probe().await,
-        }
+        let asked = async {
+            match &self.lister {
+                Lister::Local(local) => local.probe().await,
+                Lister::S3(s3) => s3.probe().await,
+                Lister::Azure(azure) => azure.probe().await,
+                Lister::Gcs(gcs) => gcs.probe().await,
+            }
+        };
+        self.counted(("probe", ""), asked).await
     }
 
     /// The most bytes that a copy in one request takes; `None` where any object is copied in one. Larger ones go in parts.
@@ -238,14 +283,18 @@ impl Provider {
         to: &Key,
         part: Option<u64>,
     ) -> Result<bool, ProviderError> {
-        match &self.lister {
-            Lister::S3(s3) => s3.copy_in_parts(from, to, part.unwrap_or(s3::PART)).await,
-            Lister::Local(_) | Lister::Azure(_) | Lister::Gcs(_) => Err(ProviderError::Invalid {
-                provider: self.name.clone(),
-                operation: "copy",
-                reason: "it copies objects whole, whatever their size".to_owned(),
-            }),
-        }
+        let asked = async {
+            match &self.lister {
+                Lister::S3(s3) => s3.copy_in_parts(from, to, part.unwrap_or(s3::PART)).await,
+                Lister::Local(_) | Lister::Azure(_) | Lister::Gcs(_) => Err(ProviderError::Invalid {
+                    provider: self.name.clone(),
+                    operation: "copy",
+                    reason: "it copies objects whole, whatever their size".to_owned(),
+                }),
+            }
+        };
+        self.counted(("copy", from.as_str().unwrap_or_default()), asked)
+            .await
     }
 
     /// Brings a copy between these keys to its end that a program which died had begun, where the provider makes copies
@@ -294,7 +343,15 @@ impl Provider {
     /// [`Self::settle_copy`] waits for it.
     pub async fn duplicate(&self, from: &Path, to: &Path) -> object_store::Result<()> {
         if let Lister::Local(local) = &self.lister {
-            return local.add_name(from, to).await;
+            let timer = self
+                .meter
+                .as_ref()
+                .map(|meter| meter.begin_at("copy", from.as_ref()));
+            let answer = local.add_name(from, to).await;
+            return match timer {
+                Some(timer) => timer.ended(answer, 0),
+                None => answer,
+            };
         }
         self.store.copy(from, to).await
     }

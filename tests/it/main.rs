@@ -32,6 +32,7 @@ mod health;
 mod kills;
 mod lifecycle;
 mod metadata;
+mod metrics;
 mod migrate;
 mod mounted;
 mod multipart;

@@ -6,6 +6,8 @@
 
 mod change;
 mod copies;
+mod history;
+mod measures;
 mod migrate;
 mod notes;
 mod quota;
@@ -44,6 +46,7 @@ use crate::metadata::{
     FileRecord, KeptReport, ListQuery, MetadataStore, NewReport, ProviderRoots, RecordPage, RecordScan,
     Result, ScanScope, TrashRow, UsageDimension, UsageRow,
 };
+use crate::metrics::Snapshot;
 
 /// Reads and writes. Cheap to clone; the last clone that is dropped waits for what was sent to be written.
 #[derive(Clone)]
@@ -195,6 +198,10 @@ impl JournalReader for SqliteStore {
         .await
     }
 
+    async fn metrics(&self) -> Result<Snapshot> {
+        look(self, measures::all).await
+    }
+
     async fn keep_report(&self, report: &NewReport) -> Result<bool> {
         let (store, report) = (self.clone(), report.clone());
         let location = self.location();
@@ -204,69 +211,6 @@ impl JournalReader for SqliteStore {
             reports::keep(store.path(), &report).map_err(|trouble| trouble.about(&location))
         });
         kept.await.unwrap_or(Ok(false))
-    }
-}
-
-#[async_trait]
-impl JournalReader for SqliteJournal {
-    async fn run(&self, run_id: &str) -> Result<Option<Run>> {
-        self.store.run(run_id).await
-    }
-
-    async fn runs(&self, query: &RunQuery) -> Result<Vec<Run>> {
-        self.store.runs(query).await
-    }
-
-    async fn unfinished_runs(&self) -> Result<Vec<Run>> {
-        self.store.unfinished_runs().await
-    }
-
-    async fn intents(&self) -> Result<Vec<UploadIntent>> {
-        self.store.intents().await
-    }
-
-    async fn checksum(&self, file_id: &str) -> Result<Option<String>> {
-        self.store.checksum(file_id).await
-    }
-
-    async fn copies(&self, file_ids: &[String]) -> Result<Vec<(String, Copy)>> {
-        self.store.copies(file_ids).await
-    }
-
-    async fn notes(&self, topic: &str) -> Result<Vec<(String, String)>> {
-        self.store.notes(topic).await
-    }
-
-    async fn steps(&self, query: &StepQuery) -> Result<Vec<Step>> {
-        self.store.steps(query).await
-    }
-
-    async fn warnings(&self, file_ids: &[String]) -> Result<Vec<ServedWarning>> {
-        self.store.warnings(file_ids).await
-    }
-
-    async fn known_installation(&self) -> Result<Option<String>> {
-        self.store.known_installation().await
-    }
-
-    async fn tally(&self, run_ids: &[String]) -> Result<Vec<(String, StepState, u64)>> {
-        self.store.tally(run_ids).await
-    }
-
-    async fn trash_usage(&self) -> Result<Vec<TrashRow>> {
-        self.store.trash_usage().await
-    }
-
-    async fn kept_report(&self, request: &str) -> Result<KeptReport> {
-        self.store.kept_report(request).await
-    }
-
-    async fn levels(&self, limits: &Limits, folders: &[String], ended: &[String]) -> Result<Ledger> {
-        self.store.levels(limits, folders, ended).await
-    }
-
-    async fn keep_report(&self, report: &NewReport) -> Result<bool> {
-        self.store.keep_report(report).await
     }
 }
 
@@ -372,6 +316,10 @@ impl JournalStore for SqliteJournal {
 
     async fn forget_warnings_of_none(&self) -> Result<()> {
         self.write(warnings::forget_of_none).await
+    }
+
+    async fn reset_metrics(&self) -> Result<u64> {
+        self.write(measures::reset).await
     }
 
     async fn withdraw_intents(&self, file_ids: &[String]) -> Result<()> {

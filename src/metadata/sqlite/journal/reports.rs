@@ -56,20 +56,9 @@ fn mark(connection: &Connection) -> Answer<Mark> {
 /// where the database may not be written to, is no WAL database or has no table for reports, where its WAL would have to
 /// be made by somebody else than its owner, or where another program is writing.
 pub(super) fn keep(path: &Path, report: &NewReport) -> Answer<bool> {
-    if !is_ours_to_open(path) {
+    let Some(mut connection) = beside_others(path, BUSY_TIMEOUT)? else {
         return Ok(false);
-    }
-    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let mut connection = Connection::open_with_flags(path, flags)?;
-    connection.busy_timeout(BUSY_TIMEOUT)?;
-    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
-    // Nothing is lost with a report that a power cut takes.
-    connection
-        .execute_batch("PRAGMA synchronous = NORMAL; PRAGMA trusted_schema = 0; PRAGMA mmap_size = 0;")?;
-    let mode: String = connection.query_row("PRAGMA journal_mode", [], |row| row.get(0))?;
-    if mode != "wal" || connection.is_readonly("main")? {
-        return Ok(false);
-    }
+    };
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     if !super::has_table(&transaction, "civic_storage_reports")? {
         return Ok(false);
@@ -77,6 +66,23 @@ pub(super) fn keep(path: &Path, report: &NewReport) -> Answer<bool> {
     write(&transaction, report)?;
     transaction.commit()?;
     Ok(true)
+}
+
+/// A connection that writes what may be lost, and makes nothing for it; `None` where that cannot be had.
+pub(super) fn beside_others(path: &Path, busy_timeout: Duration) -> Answer<Option<Connection>> {
+    if !is_ours_to_open(path) {
+        return Ok(None);
+    }
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags)?;
+    connection.busy_timeout(busy_timeout)?;
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
+    // A power cut may take it.
+    connection
+        .execute_batch("PRAGMA synchronous = NORMAL; PRAGMA trusted_schema = 0; PRAGMA mmap_size = 0;")?;
+    let mode: String = connection.query_row("PRAGMA journal_mode", [], |row| row.get(0))?;
+    let writable = mode == "wal" && !connection.is_readonly("main")?;
+    Ok(writable.then_some(connection))
 }
 
 fn write(connection: &Connection, report: &NewReport) -> Answer<()> {

@@ -1,0 +1,183 @@
+//! `storage:metrics`: what was done so far, how well and how fast.
+
+use std::io::{self, Write};
+
+use clap::{Args, ValueEnum};
+use serde_json::{Value, json};
+
+use crate::Context;
+use crate::error::Failure;
+use crate::metrics::{Key, Series, Snapshot, prometheus};
+use crate::output::{Align, Human, Outcome, Table, View, format_count, format_size};
+
+/// Shows what was asked of providers and which commands ran: how often, how well, how fast
+///
+/// Each command that changes something, and each download, adds what it did when it ends. Half of all operations took no longer
+/// than P50, 99 of 100 no longer than P99.
+#[derive(Debug, Args)]
+pub struct MetricsArgs {
+    /// How the numbers are written; prometheus is for a monitoring system, or the textfile collector of its node exporter
+    #[arg(long, value_name = "FORMAT", value_enum)]
+    format: Option<MetricsFormat>,
+    /// Forget everything that was counted, after showing it
+    #[arg(long)]
+    reset: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum MetricsFormat {
+    Table,
+    Json,
+    Prometheus,
+}
+
+impl MetricsArgs {
+    /// Whether `--format` asks for what `--json` does.
+    #[must_use]
+    pub fn wants_json(&self) -> bool {
+        self.format == Some(MetricsFormat::Json)
+    }
+}
+
+/// Reads what was counted.
+///
+/// # Errors
+/// A database that cannot be read; with `--reset`, one that cannot be written to.
+pub async fn run(context: &Context, args: MetricsArgs) -> Result<Outcome, Failure> {
+    // Asked for before anything is read.
+    let journal = args.reset.then(|| context.journal()).transpose()?;
+    let snapshot = context.history()?.metrics().await?;
+    if let Some(journal) = journal {
+        journal.reset_metrics().await?;
+    }
+    Ok(Outcome::done(MetricsView {
+        snapshot,
+        prometheus: args.format == Some(MetricsFormat::Prometheus),
+    }))
+}
+
+struct MetricsView {
+    snapshot: Snapshot,
+    prometheus: bool,
+}
+
+fn item((key, series): (&Key, &Series)) -> Value {
+    let millis = |permille| series.durations.quantile(permille).map(millis);
+    json!({
+        "operation": key.operation,
+        "provider": key.provider,
+        "folder": key.folder,
+        "count": series.count,
+        "failures": series.failures,
+        "successRate": series.success_rate(),
+        "bytes": series.bytes,
+        "totalMs": self::millis(series.micros),
+        "p50Ms": millis(500),
+        "p95Ms": millis(950),
+        "p99Ms": millis(990),
+    })
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a time needs no more digits")]
+fn millis(micros: u64) -> f64 {
+    micros as f64 / 1000.0
+}
+
+impl View for MetricsView {
+    fn operation(&self) -> &'static str {
+        "storage:metrics"
+    }
+
+    fn message(&self) -> String {
+        let (count, failures) = self.snapshot.values().fold((0, 0), |(count, failures), series| {
+            (count + series.count, failures + series.failures)
+        });
+        format!(
+            "{} operations, {} failed",
+            format_count(count),
+            format_count(failures)
+        )
+    }
+
+    fn json(&self, out: &mut dyn Write) -> serde_json::Result<()> {
+        let items: Vec<Value> = self.snapshot.iter().map(item).collect();
+        serde_json::to_writer(out, &json!({ "operations": items }))
+    }
+
+    fn items(&self, emit: &mut dyn FnMut(Value) -> io::Result<()>) -> io::Result<()> {
+        self.snapshot.iter().try_for_each(|series| emit(item(series)))
+    }
+
+    fn summary(&self) -> Value {
+        json!({ "series": self.snapshot.len() })
+    }
+
+    fn columns(&self) -> &'static [&'static str] {
+        &[
+            "operation",
+            "provider",
+            "folder",
+            "count",
+            "failures",
+            "successRate",
+            "bytes",
+            "totalMs",
+            "p50Ms",
+            "p95Ms",
+            "p99Ms",
+        ]
+    }
+
+    fn table(&self, out: &mut Human<'_>) -> io::Result<()> {
+        if self.prometheus {
+            return out.out.write_all(prometheus(&self.snapshot).as_bytes());
+        }
+        if self.snapshot.is_empty() {
+            return out.line("nothing was counted yet");
+        }
+        let mut table = Table::new(&[
+            ("OPERATION", Align::Left),
+            ("PROVIDER", Align::Left),
+            ("FOLDER", Align::Left),
+            ("COUNT", Align::Right),
+            ("SUCCESS", Align::Right),
+            ("BYTES", Align::Right),
+            ("P50", Align::Right),
+            ("P95", Align::Right),
+            ("P99", Align::Right),
+        ]);
+        for (key, series) in &self.snapshot {
+            let took = |permille| {
+                series
+                    .durations
+                    .quantile(permille)
+                    .map_or_else(|| "-".to_owned(), shown)
+            };
+            table.row([
+                key.operation.as_str(),
+                dash(&key.provider),
+                dash(&key.folder),
+                &format_count(series.count),
+                &format!("{:.1} %", series.success_rate() * 100.0),
+                &format_size(series.bytes),
+                &took(500),
+                &took(950),
+                &took(990),
+            ]);
+        }
+        out.table(&table)
+    }
+}
+
+const fn dash(name: &str) -> &str {
+    if name.is_empty() { "-" } else { name }
+}
+
+/// `830 us`, `12.3 ms`, `4.50 s`
+fn shown(micros: u64) -> String {
+    match micros {
+        0..1000 => format!("{micros} us"),
+        1000..1_000_000 => format!("{}.{} ms", micros / 1000, micros % 1000 / 100),
+        _ => format!("{}.{:02} s", micros / 1_000_000, micros % 1_000_000 / 10_000),
+    }
+}
