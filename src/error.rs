@@ -134,6 +134,9 @@ impl Failure {
     pub fn with(mut self, more: Option<&Value>) -> Self {
         if let (Value::Object(details), Some(Value::Object(more))) = (&mut self.details, more) {
             details.extend(more.clone());
+            // Of an item it stands among the details, of a command beside them.
+            let retryable = details.remove("retryable");
+            self.retryable |= retryable == Some(Value::Bool(true));
         }
         self
     }

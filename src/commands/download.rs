@@ -12,6 +12,7 @@ use super::batch::{Batch, Words};
 use super::named;
 use super::shared::the_one;
 use crate::Context;
+use crate::engine::changes::details_of;
 use crate::engine::cleanup::ItemError;
 use crate::engine::download::{self, ByteRange, DownloadError, Elsewhere, Placing, Wanted};
 use crate::engine::list::owner;
@@ -229,7 +230,10 @@ fn item_error(record: &FileRecord, error: &DownloadError) -> ItemError {
         file: title(record),
         error: error.to_string(),
         error_code: error.code().to_owned(),
-        details: None,
+        details: match error {
+            DownloadError::Provider(error) => Some(details_of(error)),
+            _ => None,
+        },
     }
 }
 

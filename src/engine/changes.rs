@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::Interrupt;
 use super::cleanup::{ErrorSummary, ItemError};
@@ -118,7 +118,17 @@ pub fn failed(item: &str, code: &str, reason: &str) -> ItemError {
 /// The same by a provider's error.
 #[must_use]
 pub fn failed_by(item: &str, error: &ProviderError) -> ItemError {
-    failed(item, error.code(), &error.to_string())
+    ItemError {
+        details: Some(details_of(error)),
+        ..failed(item, error.code(), &error.to_string())
+    }
+}
+
+/// What programs may want to know of a provider's error: whose it is, of what, and whether the same may work later.
+#[must_use]
+pub fn details_of(error: &ProviderError) -> Value {
+    let (provider, operation) = error.about();
+    json!({ "provider": provider, "operation": operation, "retryable": error.is_outage() })
 }
 
 /// Whether the request may still be carried out after its error: then nothing may be concluded from it.

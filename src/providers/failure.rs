@@ -2,6 +2,7 @@
 //! was sent to it: only its status and code.
 
 use object_store::Error;
+use object_store::client::HttpError;
 
 use super::ProviderError;
 use super::digest::DAMAGED;
@@ -100,6 +101,10 @@ fn spoken(error: &Error) -> String {
         .chars()
         .take(REASON_MAX)
         .collect();
+    if let Some(cause) = root_cause(error).filter(|cause| !reason.contains(cause.as_str())) {
+        reason.push_str(": ");
+        reason.push_str(&cause);
+    }
     let code = body
         .split_once("<Code>")
         .and_then(|(_, rest)| rest.split_once("</Code>"));
@@ -109,6 +114,18 @@ fn spoken(error: &Error) -> String {
         reason.extend(code.chars().filter(word).take(64));
     }
     reason
+}
+
+/// Why a connection broke, as the system says it: the last of the causes of an error of HTTP.
+fn root_cause(error: &Error) -> Option<String> {
+    let mut next: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    let (mut of_http, mut last) = (false, None);
+    while let Some(cause) = next {
+        of_http |= cause.downcast_ref::<HttpError>().is_some();
+        last = of_http.then_some(cause);
+        next = cause.source();
+    }
+    last.map(|cause| cause.to_string().chars().take(REASON_MAX).collect())
 }
 
 #[cfg(test)]

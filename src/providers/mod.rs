@@ -101,6 +101,29 @@ impl ProviderError {
         )
     }
 
+    /// Whose error it is, and of what was asked, where anything was.
+    #[must_use]
+    pub fn about(&self) -> (&str, Option<&'static str>) {
+        match self {
+            Self::RootMissing { provider, .. } | Self::Configuration { provider, .. } => (provider, None),
+            Self::Unavailable {
+                provider, operation, ..
+            }
+            | Self::TimedOut {
+                provider, operation, ..
+            }
+            | Self::CircuitOpen {
+                provider, operation, ..
+            }
+            | Self::Denied {
+                provider, operation, ..
+            }
+            | Self::Invalid {
+                provider, operation, ..
+            } => (provider, Some(operation)),
+        }
+    }
+
     /// The code that scripts read.
     #[must_use]
     pub const fn code(&self) -> &'static str {

@@ -23,15 +23,17 @@ use std::sync::Arc;
 
 use futures::StreamExt;
 use futures::stream;
+use serde_json::Value;
 use tokio::sync::{Semaphore, mpsc};
 use tokio_stream::wrappers::ReceiverStream;
 
 use self::check::Candidate;
 use self::commit::{Arrived, Committer};
 use self::judge::{AHEAD, Judged, Spoilt, spoilt_by};
+use self::put::PutError;
 use self::room::Room;
 use self::transfer::{Line, Place, Places, Planned, transfer};
-use super::changes::failed;
+use super::changes::{details_of, failed};
 use super::cleanup::ItemError;
 use super::quota::no_room;
 use super::{Clock, Interrupt, Progress};
@@ -102,12 +104,12 @@ pub enum Outcome {
     /// Stored before, as this record.
     Skipped(Box<FileRecord>),
     /// Would be stored.
-    Planned {
-        size: u64,
-    },
+    Planned { size: u64 },
     Failed {
         error: String,
         code: &'static str,
+        /// What a program may want to know besides.
+        details: Option<Value>,
     },
     /// There is no room for it.
     Full(Box<Shortage>),
@@ -135,6 +137,20 @@ impl Outcome {
         Self::Failed {
             error: error.to_string(),
             code,
+            details: None,
+        }
+    }
+
+    /// Of a file that was not delivered, told in these words.
+    fn undelivered(why: &str, error: &PutError) -> Self {
+        let details = match error {
+            PutError::Provider(error) | PutError::Source(error) => Some(details_of(error)),
+            _ => None,
+        };
+        Self::Failed {
+            error: why.to_owned(),
+            code: error.code(),
+            details,
         }
     }
 
@@ -146,7 +162,10 @@ impl Outcome {
     #[must_use]
     pub fn error(&self, file: &str) -> Option<ItemError> {
         match self {
-            Self::Failed { error, code } => Some(failed(file, code, error)),
+            Self::Failed { error, code, details } => Some(ItemError {
+                details: details.clone(),
+                ..failed(file, code, error)
+            }),
             Self::Full(shortage) => Some(no_room(file, shortage)),
             Self::Stored(_) | Self::Skipped(_) | Self::Planned { .. } => None,
         }

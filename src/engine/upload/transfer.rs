@@ -231,7 +231,7 @@ fn failed_for(path: &std::path::Path, reasons: &[String], last: &PutError) -> Ar
     };
     Arrived::Settled {
         file: path.display().to_string(),
-        outcome: Outcome::failed(&why, last.code()),
+        outcome: Outcome::undelivered(&why, last),
     }
 }
 
