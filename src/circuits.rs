@@ -7,11 +7,26 @@ use std::sync::{Arc, OnceLock};
 
 use async_trait::async_trait;
 
-use crate::metadata::journal::{JournalReader as _, JournalStore as _};
+use crate::metadata::MetadataError;
+use crate::metadata::journal::{JournalReader, JournalStore as _};
 use crate::metadata::sqlite::{SqliteJournal, SqliteStore};
-use crate::resilience::CircuitStore;
+use crate::resilience::{CircuitState, CircuitStore, Phase};
 
 const TOPIC: &str = "circuit";
+
+/// How the circuits stand that were ever written down, by provider.
+pub(crate) async fn known(store: &dyn JournalReader) -> Result<Vec<(String, Phase)>, MetadataError> {
+    let notes = store.notes(TOPIC).await?;
+    let phase = |text: &str| {
+        serde_json::from_str::<CircuitState>(text)
+            .ok()
+            .map(|state| state.phase)
+    };
+    let known = notes
+        .into_iter()
+        .filter_map(|(name, text)| Some((name, phase(&text)?)));
+    Ok(known.collect())
+}
 
 #[derive(Debug)]
 pub(crate) struct Circuits {

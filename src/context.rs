@@ -326,6 +326,21 @@ impl Context {
         Ok(self.config()?.providers.iter().filter_map(roots).collect())
     }
 
+    /// Counts that new files began to go to this provider instead of another.
+    pub fn count_switch(&self, to: &str) {
+        let key = Key {
+            operation: "failover".to_owned(),
+            provider: to.to_owned(),
+            folder: String::new(),
+        };
+        let sample = Sample {
+            failed: false,
+            bytes: 0,
+            took: Duration::ZERO,
+        };
+        self.metrics.record(key, sample);
+    }
+
     /// Keeps what this run has counted, where it changed something or handed out files. That never fails the run.
     pub fn keep_metrics(&self, command: &str, failed: bool, took: Duration) {
         let Some(store) = self.metadata.get() else {

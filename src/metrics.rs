@@ -174,12 +174,13 @@ type Counter = (&'static str, &'static str, fn(&Series) -> u64);
 /// Powers of two of microseconds that the exported histogram ends its buckets at: a millisecond to over an hour.
 const ENDS: [u32; 12] = [10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30, 32];
 
-/// In the text format of Prometheus, version 0.0.4.
+/// In the text format of Prometheus, version 0.0.4. `circuits` says of providers whether nothing, or a probe only, is sent
+/// to them.
 ///
 /// # Source
 /// Prometheus documentation, "Exposition formats".
 #[must_use]
-pub fn prometheus(snapshot: &Snapshot) -> String {
+pub fn prometheus<'a>(snapshot: &Snapshot, circuits: impl Iterator<Item = (&'a str, bool)>) -> String {
     let mut text = String::new();
     let counters: [Counter; 3] = [
         ("operations_total", "Operations that have ended.", |series| {
@@ -230,6 +231,15 @@ pub fn prometheus(snapshot: &Snapshot) -> String {
             (&format!("{name}_count"), &labels),
             &series.count.to_string(),
         );
+    }
+    let name = "circuit_open";
+    head(
+        &mut text,
+        (name, "Whether requests to the provider are held back.", "gauge"),
+    );
+    for (provider, open) in circuits {
+        let labels = format!("provider=\"{}\"", escaped(provider));
+        line(&mut text, (name, &labels), if open { "1" } else { "0" });
     }
     text
 }
@@ -354,7 +364,7 @@ mod tests {
         };
         metrics.record(key("per\"mits\\\n"), took(1024));
         metrics.record(key("per\"mits\\\n"), took(1_500_000));
-        let text = prometheus(&metrics.take());
+        let text = prometheus(&metrics.take(), [("town", true)].into_iter());
         assert!(metrics.is_empty());
         let labels = r#"operation="put",provider="local",folder="per\"mits\\\n""#;
         for line in [

@@ -81,7 +81,7 @@ def large(folder, endpoint, at_once, where):
     heading(f"One file of {LARGE:,} MiB{where}")
     sources(folder / "files", 1, LARGE * MIB)
     samples = rounds(folder, endpoint, 1, at_once)
-    tell(samples, {"up": 1.1, "down": 1.1})
+    tell(samples, {"up": 1.1, "down": 1.1, "down, on the disk": 1.1})
     shutil.rmtree(folder)
 
 
@@ -93,7 +93,7 @@ def bucket(endpoint, prefix):
 def rounds(folder, endpoint, count, at_once):
     """Each tool in turn stores everything under a prefix of its own, fetches it and deletes it; then stores it again and
     moves it to another prefix, as a trash is one."""
-    samples = {what: {} for what in ("up", "down", "away", "to the trash")}
+    samples = {what: {} for what in ("up", "down", "down, on the disk", "away", "to the trash")}
     for number in range(ROUNDS + 1):
         tools = {
             "civic": Civic(folder / "civic", bucket(endpoint, f"civic-{number}"), at_once),
@@ -107,6 +107,11 @@ def rounds(folder, endpoint, count, at_once):
             out.mkdir()
             taken["down"] = measure(tool.download(out))
             equal(folder / "files", out)
+            if count == 1:
+                again = folder / "again"
+                again.mkdir()
+                taken["down, on the disk"] = measure(on_disk(again, tool.download(again)))
+                shutil.rmtree(again)
             taken["away"] = measure(tool.delete())
             tool.expect(0)
             run(*tool.upload(folder / "files"))
@@ -119,6 +124,11 @@ def rounds(folder, endpoint, count, at_once):
         shutil.rmtree(folder / "civic")
         run(S5CMD, "--log", "error", "--endpoint-url", endpoint, "rm", f"s3://{BUCKET}/*")
     return samples
+
+
+def on_disk(out, command):
+    """The same, and what it wrote is on the disk when it ends: civic sees to that by itself, and its peers do not."""
+    return ["sh", "-c", 'out=$1; shift; "$@" && sync -f "$out"', "sh", out, *command]
 
 
 def tell(samples, aims):

@@ -6,9 +6,11 @@ use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
 
 use crate::Context;
+use crate::circuits;
 use crate::error::Failure;
 use crate::metrics::{Key, Series, Snapshot, prometheus};
 use crate::output::{Align, Human, Outcome, Table, View, format_count, format_size};
+use crate::resilience::Phase;
 
 /// Shows what was asked of providers and which commands ran: how often, how well, how fast
 ///
@@ -46,19 +48,39 @@ impl MetricsArgs {
 pub async fn run(context: &Context, args: MetricsArgs) -> Result<Outcome, Failure> {
     // Asked for before anything is read.
     let journal = args.reset.then(|| context.journal()).transpose()?;
-    let snapshot = context.history()?.metrics().await?;
+    let store = context.history()?;
+    let (snapshot, circuits) = (store.metrics().await?, circuits::known(store.as_ref()).await?);
     if let Some(journal) = journal {
         journal.reset_metrics().await?;
     }
     Ok(Outcome::done(MetricsView {
         snapshot,
+        circuits,
         prometheus: args.format == Some(MetricsFormat::Prometheus),
     }))
 }
 
 struct MetricsView {
     snapshot: Snapshot,
+    /// By provider; those that never failed have none.
+    circuits: Vec<(String, Phase)>,
     prometheus: bool,
+}
+
+impl MetricsView {
+    fn circuits(&self) -> Vec<Value> {
+        let circuit =
+            |(provider, phase): &(String, Phase)| json!({ "provider": provider, "state": phase.name() });
+        self.circuits.iter().map(circuit).collect()
+    }
+
+    fn exposition(&self) -> String {
+        let open = self
+            .circuits
+            .iter()
+            .map(|(provider, phase)| (provider.as_str(), *phase != Phase::Closed));
+        prometheus(&self.snapshot, open)
+    }
 }
 
 fn item((key, series): (&Key, &Series)) -> Value {
@@ -101,7 +123,7 @@ impl View for MetricsView {
 
     fn json(&self, out: &mut dyn Write) -> serde_json::Result<()> {
         let items: Vec<Value> = self.snapshot.iter().map(item).collect();
-        serde_json::to_writer(out, &json!({ "operations": items }))
+        serde_json::to_writer(out, &json!({ "operations": items, "circuits": self.circuits() }))
     }
 
     fn items(&self, emit: &mut dyn FnMut(Value) -> io::Result<()>) -> io::Result<()> {
@@ -109,7 +131,7 @@ impl View for MetricsView {
     }
 
     fn summary(&self) -> Value {
-        json!({ "series": self.snapshot.len() })
+        json!({ "series": self.snapshot.len(), "circuits": self.circuits() })
     }
 
     fn columns(&self) -> &'static [&'static str] {
@@ -130,7 +152,14 @@ impl View for MetricsView {
 
     fn table(&self, out: &mut Human<'_>) -> io::Result<()> {
         if self.prometheus {
-            return out.out.write_all(prometheus(&self.snapshot).as_bytes());
+            return out.out.write_all(self.exposition().as_bytes());
+        }
+        for (provider, phase) in self.circuits.iter().filter(|(_, phase)| *phase != Phase::Closed) {
+            out.line(&format!(
+                "the circuit of {} is {}",
+                Human::name(provider),
+                phase.name()
+            ))?;
         }
         if self.snapshot.is_empty() {
             return out.line("nothing was counted yet");

@@ -133,7 +133,11 @@ async fn stored(
         Ok(()) => batch.status(),
     };
     // The files are stored whatever becomes of their run's last line.
-    batch.switched(request.targets.switches());
+    let switches = request.targets.switches();
+    for switch in &switches {
+        context.count_switch(&switch.to);
+    }
+    batch.switched(switches);
     if let Err(error) = run.finish(status, batch.counts()).await {
         tracing::warn!("the run could not be ended: {error}");
     }

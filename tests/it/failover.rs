@@ -111,6 +111,13 @@ fn while_the_active_provider_is_down_files_go_to_the_next_and_records_name_it() 
         "{}",
         circuits.stdout
     );
+    let metrics = town.civic(&["storage:metrics", "--format", "prometheus"]).stdout;
+    for line in [
+        "civic_storage_operations_total{operation=\"failover\",provider=\"disk\",folder=\"\"} 1\n",
+        "civic_storage_circuit_open{provider=\"town\"} 1\n",
+    ] {
+        assert!(metrics.contains(line), "{line}{metrics}");
+    }
 }
 
 #[test]
