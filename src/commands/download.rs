@@ -16,7 +16,7 @@ use crate::engine::changes::details_of;
 use crate::engine::cleanup::ItemError;
 use crate::engine::download::{self, ByteRange, DownloadError, Elsewhere, Placing, Wanted};
 use crate::engine::list::owner;
-use crate::engine::{Interrupt, Progress, info};
+use crate::engine::{Interrupt, Progress, info, tell_queue};
 use crate::error::{Code, Exit, Failure};
 use crate::metadata::FileRecord;
 use crate::metadata::journal::{Copy, JournalReader};
@@ -284,7 +284,8 @@ async fn fetch(
         resume: args.resume,
     };
     let progress = context.progress();
-    progress.start("Downloading", Some(targets.len() as u64));
+    let waiting = targets.len() as u64;
+    progress.start("Downloading", Some(waiting));
     let one = |(wanted, target): (Wanted, PathBuf)| async move {
         let outcome = if interrupt.is_requested() {
             Err(DownloadError::Interrupted)
@@ -295,6 +296,7 @@ async fn fetch(
     };
     let configured = context.config()?.global.max_concurrent_downloads;
     let limit = args.concurrency.map_or(configured, usize::from).max(1);
+    tell_queue("downloads", waiting, limit);
     let mut fetched = stream::iter(targets).map(one).buffer_unordered(limit);
     let mut completed = 0;
     while let Some((record, target, outcome)) = fetched.next().await {

@@ -24,7 +24,7 @@ use super::journal::{JournalError, RunHandle};
 use super::objects::{
     MoveOutcome, PurgeOutcome, move_to_new_place, purge, purge_all, still_holds, trash_key,
 };
-use super::{Interrupt, Progress, copies};
+use super::{Interrupt, Progress, copies, tell_queue};
 use crate::failpoint::reach;
 use crate::metadata::journal::{Action, Intended, NewStep, RecordChange, Settlement, StepState};
 use crate::metadata::{FileRecord, MetadataStore};
@@ -160,6 +160,7 @@ pub async fn delete(
     (progress, interrupt, changes): (&dyn Progress, &Interrupt, &mut Changes),
 ) -> Result<(), JournalError> {
     progress.start("Deleting", Some(request.ids.len()));
+    tell_queue("deletions", request.ids.len(), request.concurrency);
     let lane = Lane {
         run,
         sites: at.0,

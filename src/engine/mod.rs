@@ -49,6 +49,20 @@ impl Clock for SystemClock {
     }
 }
 
+/// Tells that not all of them are under way at once, which nobody sees otherwise.
+pub fn tell_queue(what: &str, total: u64, at_once: usize) {
+    let running = total.min(at_once as u64);
+    if running < total {
+        let waiting = total - running;
+        tracing::info!(
+            what,
+            running,
+            waiting,
+            "{total} {what}: {running} run, {waiting} wait"
+        );
+    }
+}
+
 /// How far an operation has come. Cheap to call for every item; the other side decides what to show.
 pub trait Progress: std::fmt::Debug + Send + Sync {
     /// A new stretch of work begins. `total` is `None` where nobody knows.

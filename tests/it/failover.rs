@@ -121,6 +121,18 @@ fn while_the_active_provider_is_down_files_go_to_the_next_and_records_name_it() 
 }
 
 #[test]
+fn of_ten_uploads_five_run_and_five_wait_and_the_log_says_so() {
+    let town = Deployment::new();
+    let files = sources(&town, 10);
+    let mut args = vec!["storage:upload", "-v", "--folder", "permits"];
+    args.extend(files.iter().map(String::as_str));
+    let run = town.civic(&args);
+    assert!(run.stderr.contains("10 uploads: 5 run, 5 wait"), "{}", run.stderr);
+    let few = town.civic(&[&args[..], &["--concurrency", "10"]].concat());
+    assert!(!few.stderr.contains("wait"), "{}", few.stderr);
+}
+
+#[test]
 fn the_next_run_knows_that_the_circuit_is_open_and_sends_nothing_there() {
     let town = town_with("disk", "");
     assert_eq!(upload(&town, &sources(&town, 12)).code, 0);

@@ -36,7 +36,7 @@ use self::transfer::{Line, Place, Places, Planned, transfer};
 use super::changes::{details_of, failed};
 use super::cleanup::ItemError;
 use super::quota::no_room;
-use super::{Clock, Interrupt, Progress};
+use super::{Clock, Interrupt, Progress, tell_queue};
 use crate::failpoint;
 use crate::metadata::journal::{JournalReader, JournalStore, Owner};
 use crate::metadata::quota::{Limits, Shortage};
@@ -188,6 +188,7 @@ pub async fn run(
     outcomes: &mut (dyn Outcomes + Send),
 ) -> Result<(), UploadError> {
     around.progress.start("Uploading", Some(sources.len()));
+    tell_queue("uploads", sources.len(), request.concurrency);
     let (told, listen) = mpsc::channel(GROUP);
     let mut committer = Committer::new(desk, around.progress, outcomes);
     let (spoilt, expected) = (Spoilt::default(), sources.len());
