@@ -88,7 +88,10 @@ pub fn run(context: &Context, args: &DeleteArgs) -> Result<Outcome, Failure> {
             purge: args.purge,
             concurrency,
         };
-        let touched = selection.providers.iter().map(String::as_str);
+        // Copies go with their files.
+        let backups = &context.config()?.global.backup_providers;
+        let backups = backups.iter().filter(|name| !selection.providers.contains(*name));
+        let touched = selection.providers.iter().chain(backups).map(String::as_str);
         let Some(journal) = journal else {
             ownership::warn(context, &mut sites, touched).await?;
             delete::plan((&sites, &*metadata), &request, &mut changes).await?;

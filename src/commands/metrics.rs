@@ -53,18 +53,21 @@ pub async fn run(context: &Context, args: MetricsArgs) -> Result<Outcome, Failur
     if let Some(journal) = journal {
         journal.reset_metrics().await?;
     }
-    Ok(Outcome::done(MetricsView {
-        snapshot,
-        circuits,
-        prometheus: args.format == Some(MetricsFormat::Prometheus),
-    }))
+    let view = MetricsView { snapshot, circuits };
+    if args.format == Some(MetricsFormat::Prometheus) {
+        // For a program, so that --silent leaves it alone.
+        let written = context.printer().line_by_line(&view.exposition());
+        return written
+            .map(|()| Outcome::silent("storage:metrics"))
+            .map_err(|error| Failure::unwritten(&error));
+    }
+    Ok(Outcome::done(view))
 }
 
 struct MetricsView {
     snapshot: Snapshot,
     /// By provider; those that never failed have none.
     circuits: Vec<(String, Phase)>,
-    prometheus: bool,
 }
 
 impl MetricsView {
@@ -151,9 +154,6 @@ impl View for MetricsView {
     }
 
     fn table(&self, out: &mut Human<'_>) -> io::Result<()> {
-        if self.prometheus {
-            return out.out.write_all(self.exposition().as_bytes());
-        }
         for (provider, phase) in self.circuits.iter().filter(|(_, phase)| *phase != Phase::Closed) {
             out.line(&format!(
                 "the circuit of {} is {}",

@@ -178,7 +178,7 @@ impl View for RunsView {
 
     fn message(&self) -> String {
         match self.runs.len() {
-            0 => "nothing ran yet".to_owned(),
+            0 => "no run was found".to_owned(),
             1 => "1 run".to_owned(),
             many => format!("{} runs", format_count(many as u64)),
         }

@@ -113,7 +113,10 @@ fn restore(context: &Context, args: &TrashArgs) -> Result<Outcome, Failure> {
         if !dry_run {
             recover(&context.run_journal()?, &sites(context)?.usable()).await?;
         }
-        let (steps, unknown) = latest(&*context.history()?, ids).await?;
+        let history = context.history()?;
+        let (mut steps, unknown) = latest(&*history, ids).await?;
+        let copies = with_copies(&*history, &steps).await?;
+        steps.extend(copies);
         let steps = Steps::Named(steps);
         if let Some(id) = unknown.first() {
             let message = format!("{id} is not in the trash; nothing was done");
@@ -170,6 +173,30 @@ async fn latest(history: &dyn JournalReader, ids: &[String]) -> Result<(Vec<Step
         }
     }
     Ok((steps, unknown))
+}
+
+/// The steps that took the copies of these files to the trash, in the same runs.
+async fn with_copies(history: &dyn JournalReader, steps: &[Step]) -> Result<Vec<Step>, Failure> {
+    let mut found = Vec::new();
+    for step in steps {
+        let Some(id) = &step.file_id else { continue };
+        for (_, copy) in history.copies(std::slice::from_ref(id)).await? {
+            let query = StepQuery {
+                run_id: Some(step.run_id.clone()),
+                provider: Some(copy.provider),
+                states: vec![StepState::Settled],
+                actions: vec![Action::Trash],
+                ..StepQuery::default()
+            };
+            let of_run = history.steps(&query).await?;
+            found.extend(
+                of_run.into_iter().filter(|other| {
+                    other.file_id.is_none() && other.key.as_deref() == Some(copy.key.as_str())
+                }),
+            );
+        }
+    }
+    Ok(found)
 }
 
 fn is_sidecar(step: &Step) -> bool {

@@ -31,6 +31,7 @@ pub struct Unusable {
     pub code: &'static str,
     /// The provider, where it is known and only does not answer now.
     silent: Option<Arc<Provider>>,
+    unbuilt: bool,
 }
 
 impl Unusable {
@@ -41,7 +42,14 @@ impl Unusable {
             reason,
             code: "STORAGE_PROVIDER_UNAVAILABLE",
             silent: None,
+            unbuilt: true,
         }
+    }
+
+    /// Whether nobody has asked it, since it is switched off or cannot be built.
+    #[must_use]
+    pub const fn is_unbuilt(&self) -> bool {
+        self.unbuilt
     }
 }
 
@@ -77,6 +85,15 @@ impl Sites {
         Ok((provider, key))
     }
 
+    /// The provider of that name, whether it answers or not.
+    #[must_use]
+    pub fn known(&self, provider: &str) -> Option<Arc<Provider>> {
+        match self.providers.get(provider)? {
+            Ok(provider) => Some(Arc::clone(provider)),
+            Err(why) => why.silent.clone(),
+        }
+    }
+
     /// The same of a provider that is known and does not answer now.
     #[must_use]
     pub fn silent(&self, record: &FileRecord) -> Option<(Arc<Provider>, Key)> {
@@ -93,6 +110,7 @@ impl Sites {
             reason: error.to_string(),
             code: error.code(),
             silent: known.filter(|_| error.is_outage()).cloned(),
+            unbuilt: false,
         };
         self.providers.insert(provider.to_owned(), Err(why));
     }

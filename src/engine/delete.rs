@@ -211,9 +211,17 @@ async fn delete_batch(lane: &Lane<'_>, batch: Vec<FileRecord>) -> Result<Ended, 
             Err(error) => ended.failed.push(error),
         }
     }
-    let steps = targets.iter().map(|(step, _)| step.clone()).collect();
-    let intended = lane.run.intend(steps).await?;
+    let files: Vec<FileRecord> = targets.iter().map(|(_, target)| target.record.clone()).collect();
+    let doomed = copies::doomed(lane.run, lane.sites, &files, lane.purge).await?;
+    let steps = targets.iter().map(|(step, _)| step);
+    let steps = steps
+        .chain(doomed.iter().map(|copy| &copy.step))
+        .cloned()
+        .collect();
+    let mut intended = lane.run.intend(steps).await?;
     reach("delete.after-intend");
+    let of_copies = intended.split_off(targets.len());
+    let doomed = of_copies.into_iter().zip(doomed).collect();
     let mut written = Vec::with_capacity(targets.len());
     for (answer, pair) in intended.into_iter().zip(targets) {
         match answer {
@@ -235,7 +243,7 @@ async fn delete_batch(lane: &Lane<'_>, batch: Vec<FileRecord>) -> Result<Ended, 
         .collect();
     settle(lane.run, written, acted, &mut ended).await?;
     reach("delete.after-settle");
-    copies::go_along(lane.run, lane.sites, &gone, lane.purge).await?;
+    copies::go_along(lane.run, doomed, &gone).await?;
     Ok(ended)
 }
 

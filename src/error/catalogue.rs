@@ -105,7 +105,7 @@ pub const CATALOGUE: [Entry; 13] = [
         true,
         (
             "not tried: the provider failed again and again of late",
-            "wait, or look with `civic storage:health --refresh`",
+            "wait until the time that the message names is over; then the next request tries it",
         ),
     ),
     entry(

@@ -111,6 +111,17 @@ impl Printer {
         self.buffered(|out| writeln!(out, "{}", escape(text)))
     }
 
+    /// Prints lines for a program as they are.
+    ///
+    /// # Errors
+    /// Where stdout cannot be written; not where its reader has seen enough.
+    pub fn line_by_line(&self, text: &str) -> io::Result<()> {
+        match self.buffered(|out| out.write_all(text.as_bytes())) {
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+            written => written,
+        }
+    }
+
     /// stdout for bytes that are an answer by themselves: a file's content. Unbuffered.
     #[must_use]
     pub fn bytes(&self) -> impl Write + Send + use<> {

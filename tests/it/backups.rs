@@ -161,7 +161,13 @@ fn a_copy_that_cannot_be_made_is_told_loudly_and_the_file_is_stored() {
 fn killed_around_the_copies_nothing_is_lost_and_the_next_run_ends_it() {
     let town = town("");
     let id = id(&upload(&town, 1));
-    for point in ["copies.after-intend", "copies.after-act"] {
+    let points = [
+        "delete.after-intend",
+        "delete.after-act",
+        "delete.after-settle",
+        "copies.after-act",
+    ];
+    for point in points {
         let args = ["storage:delete", &id, "--yes"];
         let killed = town
             .process()
@@ -192,4 +198,80 @@ fn killed_around_the_copies_nothing_is_lost_and_the_next_run_ends_it() {
     assert_eq!(counts["orphanedRecords"], 0, "{counts}");
     // The copy of the upload that died has no record: it is found like any orphan.
     assert_eq!(counts["orphanedObjects"], 1, "{counts}");
+}
+
+#[test]
+fn killed_while_it_goes_for_good_a_file_takes_its_copy_along_with_the_next_run() {
+    for point in ["delete.after-intend", "delete.after-act", "delete.after-settle"] {
+        let town = town("");
+        let id = id(&upload(&town, 1));
+        let args = ["storage:delete", &id, "--purge", "--yes"];
+        let killed = town
+            .process()
+            .args(args)
+            .env("CIVIC_FAILPOINT", point)
+            .output()
+            .unwrap();
+        assert_eq!(killed.status.signal(), Some(9), "{point}: {killed:?}");
+        assert_eq!(town.civic(&["storage:trash", "empty", "--yes"]).code, 0);
+        assert!(below(&town.storage()).is_empty(), "{point}");
+        assert!(below(&attic(&town)).is_empty(), "{point}");
+    }
+}
+
+#[test]
+fn a_file_that_is_restored_from_the_trash_has_its_copy_again() {
+    let town = town("");
+    let id = id(&upload(&town, 1));
+    let before = below(&attic(&town));
+    assert_eq!(town.civic(&["storage:delete", &id, "--yes"]).code, 0);
+    let back = town.civic(&["storage:trash", "restore", &id, "--yes"]);
+    assert_eq!(back.code, 0, "{back:?}");
+    assert_eq!(
+        town.civic(&["storage:trash", "empty", "--older-than", "0", "--yes"])
+            .code,
+        0
+    );
+    assert_eq!(below(&attic(&town)), before);
+    assert_eq!(below(&town.storage()), before);
+}
+
+#[test]
+fn the_copy_on_a_silent_provider_is_a_pending_deletion() {
+    let town = town(&Deployment::s3(&nobody(), "bucket", ""));
+    let id = id(&upload(&town, 1));
+    let sql = "INSERT INTO civic_storage_copies SELECT id, 's3', relative_path FROM storage_files";
+    town.db().execute(sql, []).unwrap();
+    let run = town.civic(&["storage:delete", &id, "--yes", "--json"]);
+    assert_eq!(run.code, 0, "{run:?}");
+    assert!(
+        run.stderr
+            .contains("goes with the next run that changes something"),
+        "{}",
+        run.stderr
+    );
+    let steps = town.civic(&[
+        "storage:runs",
+        run.json()["data"]["runId"].as_str().unwrap(),
+        "--json",
+    ]);
+    let steps = steps.json()["data"]["steps"].clone();
+    let pending = steps
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|step| step["provider"] == "s3")
+        .unwrap();
+    assert_eq!(pending["state"], "intended", "{steps}");
+}
+
+#[test]
+fn copies_keep_no_cleanup_from_its_work() {
+    let town = town("");
+    assert_eq!(upload(&town, 4).code, 0);
+    let run = town.civic(&["storage:cleanup", "--apply", "--yes", "--json", "--min-age", "0"]);
+    assert_eq!(run.code, 0, "{run:?}");
+    assert_eq!(below(&attic(&town)).len(), 4);
+    let made = town.civic(&["storage:reconstruct", "--dry-run", "--json", "--min-age", "0"]);
+    assert_eq!(made.code, 0, "a copy is no lost file: {made:?}");
 }

@@ -378,3 +378,17 @@ mod needs_server {
         }
     }
 }
+
+#[test]
+fn a_file_that_its_record_names_by_an_old_root_is_no_lost_one() {
+    let town = Deployment::new();
+    let k = key("permits", 1);
+    town.old_file(&k);
+    town.record(1, "/srv/old", &k, (1, days(30)));
+    let path = town.storage().display().to_string();
+    town.providers(&format!(
+        "  local: {{ type: local, path: {path}, aliases: [/srv/old] }}"
+    ));
+    let run = town.civic(&["storage:reconstruct", "--dry-run", "--json"]);
+    assert_eq!(run.code, 0, "{run:?}");
+}

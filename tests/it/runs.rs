@@ -18,7 +18,7 @@ fn a_database_that_no_command_wrote_to_has_no_runs_and_gets_no_tables() {
     let run = Run::of(&env, ["storage:runs"]);
     assert_eq!(
         (run.code, run.stdout.as_str(), run.stderr.as_str()),
-        (0, "nothing ran yet\n", "")
+        (0, "no run was found\n", "")
     );
     let json = Run::of(&env, ["storage:runs", "--json"]).json();
     assert_eq!(json["data"], json!({ "runs": [] }));

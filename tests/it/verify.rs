@@ -293,3 +293,19 @@ mod needs_server {
         }
     }
 }
+
+/// CivicPress's own storage.yml lists providers that are switched off.
+#[test]
+fn a_provider_that_is_switched_off_and_has_no_records_keeps_nothing_from_being_verified() {
+    let town = Deployment::new();
+    let local = format!("  local: {{ type: local, path: {} }}", town.storage().display());
+    town.providers(&format!(
+        "{local}\n  s3: {{ type: s3, enabled: false, bucket: b }}"
+    ));
+    town.old_file(&key("permits", 1));
+    town.local_record(1, &key("permits", 1));
+    let run = town.civic(&["storage:verify", "--json"]);
+    assert_eq!(run.code, 0, "{run:?}");
+    assert_eq!(run.json()["data"]["checked"], 1, "{}", run.stdout);
+    assert_eq!(town.civic(&["storage:verify", "--provider", "s3"]).code, 2);
+}

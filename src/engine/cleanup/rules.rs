@@ -64,7 +64,13 @@ pub async fn warnings(
             found.push(warn("empty-listing", message, true));
         }
     }
-    if scan.shaped > 0 && scan.provider.records_scanned == 0 && !has_records(desk, provider).await? {
+    // Copies of files that records name elsewhere are no sign of a database that lost its rows.
+    let unknown = scan.elsewhere.saturating_mul(2) < scan.shaped;
+    if scan.shaped > 0
+        && unknown
+        && scan.provider.records_scanned == 0
+        && !has_records(desk, provider).await?
+    {
         let message = format!("{} objects, and not one record names this provider", scan.shaped);
         found.push(warn("empty-database", message, true));
     }

@@ -43,6 +43,8 @@ pub struct Scan {
     pub errors: ErrorSummary,
     /// Objects whose key has the shape this system gives.
     pub shaped: u64,
+    /// Of these, those that carry the id of a record which names another place.
+    pub elsewhere: u64,
     /// When the newest record seen was made, by its own word.
     pub newest_record: Option<DateTime<Utc>>,
     /// For each folder that records name, whether anything of ours was in it.
@@ -66,6 +68,7 @@ impl Scan {
             pending: Findings::default(),
             errors: ErrorSummary::default(),
             shaped: 0,
+            elsewhere: 0,
             newest_record: None,
             folders: BTreeMap::new(),
         }
@@ -309,6 +312,7 @@ impl<'a> Scanner<'a> {
                     self.scan.counts.too_recent += 1;
                     continue;
                 }
+                self.scan.elsewhere += u64::from(shaped);
                 let finding = Misplaced::new(&self.provider.name, &object, id);
                 self.scan.pending.push(Kind::Misplaced, &finding)?;
             } else if !shaped {

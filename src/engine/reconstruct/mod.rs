@@ -6,6 +6,7 @@
 
 mod source;
 
+use std::collections::HashSet;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -227,9 +228,15 @@ async fn unrecorded(
         .await
         .map_err(JournalError::from)?;
     let records = store.get_many(&ids).await.map_err(JournalError::from)?;
+    let copies: HashSet<(String, String, String)> = store
+        .copies(&ids)
+        .await
+        .map_err(JournalError::from)?
+        .into_iter()
+        .map(|(id, copy)| (id, copy.provider, copy.key))
+        .collect();
     let mut lost = Vec::new();
     for (found, record) in batch.into_iter().zip(records) {
-        let path = found.provider.mapping.path_of(&found.object.key);
         match record {
             None if under_way.contains(
                 &found.provider.name,
@@ -240,11 +247,27 @@ async fn unrecorded(
                 seen.recent += 1;
             }
             None => lost.push(found),
-            Some(record) if Some(&record.provider_path) == path.as_ref() => seen.recorded += 1,
+            Some(record) if names(&record, &found) || is_copy(&copies, &record, &found) => {
+                seen.recorded += 1;
+            }
             Some(record) => changes.fail(conflict(&found.object.key, &record)),
         }
     }
     Ok(lost)
+}
+
+/// Whether the record's path is this object's, by any of its provider's roots.
+fn names(record: &FileRecord, found: &Found) -> bool {
+    found.provider.mapping.key_of(&record.provider_path).as_ref() == Some(&found.object.key)
+}
+
+fn is_copy(copies: &HashSet<(String, String, String)>, record: &FileRecord, found: &Found) -> bool {
+    let copy = (
+        record.id.clone(),
+        found.provider.name.clone(),
+        found.object.key.to_string(),
+    );
+    copies.contains(&copy)
 }
 
 fn conflict(key: &Key, record: &FileRecord) -> ItemError {

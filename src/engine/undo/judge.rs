@@ -66,7 +66,11 @@ pub(super) async fn judge(
             return no("the trash that had the original was emptied; storage:migrate takes the file back");
         }
         StepState::Emptied => return no("its trash was emptied: it is gone for good"),
-        StepState::Intended => return no("it is being worked on by another run"),
+        StepState::Intended => {
+            return no(
+                "it is not at its end: another run works on it, or the next that changes something ends it once its provider answers",
+            );
+        }
         StepState::Settled => {}
     }
     match step.action {

@@ -168,12 +168,10 @@ impl Targets {
             reason: reason.to_owned(),
         };
         if back {
-            tracing::warn!(from, to, "new files go to {to} again: {reason}");
+            tracing::warn!("new files go to {to} again, and not to {from} any more: {reason}");
         } else {
             let active = &self.providers[0].name;
             tracing::warn!(
-                from,
-                to,
                 "new files go to {to} ({reason}); CivicPress reads from {active} only, and finds them once \
                  `storage:migrate --from {to} --to {active}` has brought them home"
             );
