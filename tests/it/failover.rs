@@ -121,6 +121,22 @@ fn while_the_active_provider_is_down_files_go_to_the_next_and_records_name_it() 
 }
 
 #[test]
+fn a_backup_provider_that_takes_files_itself_is_no_second_place_and_says_so() {
+    let town = town_with("disk", "backup_providers: [disk]\ncross_provider_backup: true");
+    let run = upload(&town, &sources(&town, 2));
+    assert_eq!(run.code, 3, "{run:?}");
+    let data = &run.json()["data"];
+    assert_eq!(
+        (
+            &data["successfulCount"],
+            data["missingCopies"].as_array().unwrap().len()
+        ),
+        (&2.into(), 2)
+    );
+    assert_eq!(recorded(&town).len(), 2);
+}
+
+#[test]
 fn of_ten_uploads_five_run_and_five_wait_and_the_log_says_so() {
     let town = Deployment::new();
     let files = sources(&town, 10);

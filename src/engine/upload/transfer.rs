@@ -144,6 +144,24 @@ struct BackedUp {
 async fn back_up(line: &Line, candidate: &Candidate, place: &Place) -> BackedUp {
     let mut made = BackedUp::default();
     let primary = line.request.targets.provider(place.target);
+    if place.target > 0
+        && line
+            .request
+            .backups
+            .iter()
+            .any(|other| other.name == primary.name)
+    {
+        let active = &line.request.targets.active().name;
+        made.missing.push(ItemError {
+            file: candidate.path.display().to_string(),
+            error: format!(
+                "no copy on {}: it took the file itself, since {active} is down",
+                primary.name
+            ),
+            error_code: "STORAGE_PROVIDER_UNAVAILABLE".to_owned(),
+            details: None,
+        });
+    }
     for provider in line
         .request
         .backups
