@@ -14,6 +14,8 @@ use super::{EntryKind, Key, Listed, ProviderError, failure};
 use crate::config::Global;
 use crate::resilience::Purpose;
 
+pub(super) use crate::resilience::chain;
+
 /// What a query's values keep as they are: RFC 3986's unreserved characters, which SigV4 leaves alone too.
 const QUERY: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'-')
@@ -181,19 +183,4 @@ pub(super) fn described(key: &Key, headers: &HeaderMap) -> Result<Listed, String
 pub(super) fn tidy(text: &str) -> String {
     let word = |c: &char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | ':');
     text.chars().filter(word).take(64).collect()
-}
-
-/// An error and its causes in one line.
-pub(super) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        let cause_text = cause.to_string();
-        if !text.ends_with(&cause_text) {
-            text.push_str(": ");
-            text.push_str(&cause_text);
-        }
-        next = cause.source();
-    }
-    text
 }

@@ -29,7 +29,7 @@ use crate::config::Global;
 
 pub use circuit::{Admission, Circuit, CircuitStore, Outlook};
 pub use credentials::{Fresh, Staleness};
-pub use fault::Stop;
+pub use fault::{Stop, chain};
 pub use http::{Kind, Purpose, Resilient, Shared};
 pub use resume::Resuming;
 pub use shield::Shield;
