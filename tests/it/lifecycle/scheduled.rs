@@ -192,10 +192,11 @@ fn the_commands_of_the_cron_and_systemd_examples_do_what_they_say() {
             !command.contains("--apply") || command.contains("--yes") && command.contains("--skip-if-locked"),
             "{command}"
         );
-        let program = assert_cmd::cargo::cargo_bin!("civic").display().to_string();
-        let command = command.replace("/usr/local/bin/civic", &program).replace(
+        let quoted = |path: &Path| format!("'{}'", path.display());
+        let program = assert_cmd::cargo::cargo_bin!("civic");
+        let command = command.replace("/usr/local/bin/civic", &quoted(program)).replace(
             "/srv/civicpress/.system-data",
-            &town.town.env().system_data().display().to_string(),
+            &quoted(&town.town.env().system_data()),
         );
         let mut shell = Command::new("/bin/sh");
         shell
