@@ -1,13 +1,13 @@
 //! Warnings by HTTP: a POST each, with the JSON that the file has as a line. Any answer but 2xx is a warning that was not
-//! sent. The URL is often a secret: no error repeats it.
+//! sent; nobody is followed to another place, where the POST would arrive as a GET without its body. The URL is often a
+//! secret: no error repeats it.
 
 use std::time::Duration;
 
 use futures::{StreamExt, TryStreamExt, stream};
-use http::{HeaderValue, Method, Uri, header};
-use object_store::client::{
-    ClientOptions, HttpClient, HttpConnector, HttpRequest, HttpRequestBody, ReqwestConnector,
-};
+use http::{HeaderValue, Method, StatusCode, Uri, header};
+use object_store::client::{HttpClient, HttpRequest, HttpRequestBody};
+use reqwest::redirect;
 use secrecy::ExposeSecret;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -48,19 +48,16 @@ impl Webhook {
             .expose_secret()
             .parse()
             .map_err(|_| "lifecycle.notify.webhook cannot be sent to".to_owned())?;
-        let options = ClientOptions::new()
-            .with_user_agent(HeaderValue::from_static(concat!(
-                "civic/",
-                env!("CARGO_PKG_VERSION")
-            )))
-            .with_allow_http(url.scheme_str() == Some("http"))
-            .with_connect_timeout(settings.connect_timeout)
-            .with_timeout(settings.timeout);
-        let http = ReqwestConnector::default()
-            .connect(&options)
+        let http = reqwest::Client::builder()
+            .user_agent(concat!("civic/", env!("CARGO_PKG_VERSION")))
+            .https_only(url.scheme_str() != Some("http"))
+            .connect_timeout(settings.connect_timeout)
+            .timeout(settings.timeout)
+            .redirect(redirect::Policy::none())
+            .build()
             .map_err(|_| "no HTTP client could be made for lifecycle.notify.webhook".to_owned())?;
         Ok(Self {
-            http,
+            http: HttpClient::new(http),
             url: Url(url),
             timeout: settings.timeout,
             failures: AtomicU32::new(0),
@@ -115,10 +112,22 @@ impl Webhook {
             .take(16)
             .try_for_each(|_| async { Ok(()) });
         let _ = tokio::time::timeout(self.timeout, rest).await;
-        if status.is_success() {
-            Ok(())
-        } else {
-            Err(format!("the webhook answered {}", status.as_u16()))
-        }
+        judged(status)
     }
+}
+
+/// Where a redirection leads is part of the URL, and is not told either.
+fn judged(status: StatusCode) -> Result<(), String> {
+    let code = status.as_u16();
+    if status.is_success() {
+        return Ok(());
+    }
+    Err(if status.is_redirection() {
+        format!(
+            "the webhook answered {code}, which sends elsewhere and is not followed: \
+             lifecycle.notify.webhook has to name the place itself"
+        )
+    } else {
+        format!("the webhook answered {code}")
+    })
 }

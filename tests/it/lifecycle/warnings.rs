@@ -44,7 +44,9 @@ impl Hook {
                 if json {
                     kept.lock().unwrap().push(body);
                 }
-                let answer = format!("HTTP/1.1 {code} X\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+                let answer = format!(
+                    "HTTP/1.1 {code} X\r\nLocation: /new-secret\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+                );
                 let _ = stream.write_all(answer.as_bytes());
             }
         });
@@ -228,6 +230,29 @@ fn a_webhook_that_fails_means_that_nobody_was_warned_and_is_asked_again() {
     town.assert_readable(1, "warned late");
     assert_eq!(four(&town.apply_after(33, &[]), "done")[0], 0);
     assert_eq!(four(&town.apply_after(35, &[]), "done")[0], 1);
+}
+
+#[test]
+fn a_webhook_that_sends_elsewhere_was_not_told_and_is_not_followed() {
+    for code in [301, 302, 303, 307, 308] {
+        // What is asked next would answer well.
+        let hook = Hook::new(&[code, 200]);
+        let town = Town::new(&notify(&format!("log: false, webhook: '{}'", hook.url)));
+        town.file(1, "permits", 200);
+        let run = town.apply(&[]);
+        assert_eq!(
+            (run.code, four(&run, "done")[2], warned(&town)),
+            (1, 0, 0),
+            "{run:?}"
+        );
+        let why = &errors(&run)[0].1;
+        assert!(
+            why.contains(&format!("answered {code}, which sends elsewhere")),
+            "{why}"
+        );
+        let said = run.stdout.clone() + &run.stderr;
+        assert!(!said.contains("secret"), "{said}");
+    }
 }
 
 #[test]
