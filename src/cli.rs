@@ -102,6 +102,17 @@ pub struct GlobalArgs {
     pub yes: bool,
 }
 
+impl Cli {
+    /// The format that was asked for, be it by a flag of the command's own.
+    fn format(&self) -> Result<Option<Format>, Failure> {
+        let asked = self.global.format()?;
+        match &self.command {
+            Command::Metrics(args) => args.format_beside(asked, self.global.json),
+            _ => Ok(asked),
+        }
+    }
+}
+
 /// What `--progress` may ask for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum ProgressFormat {
@@ -235,15 +246,11 @@ pub fn run(argv: Vec<OsString>) -> ExitCode {
 fn parse(definition: &mut clap::Command, argv: Vec<OsString>) -> Result<(Cli, String), clap::Error> {
     let matches = definition.try_get_matches_from_mut(argv)?;
     let name = matches.subcommand_name().unwrap_or_default().to_owned();
-    let mut cli = Cli::from_arg_matches(&matches)?;
-    if let Command::Metrics(args) = &cli.command {
-        cli.global.json |= args.wants_json();
-    }
-    Ok((cli, name))
+    Ok((Cli::from_arg_matches(&matches)?, name))
 }
 
 fn execute(cli: Cli, name: &str, started: Instant) -> Exit {
-    let format = cli.global.format();
+    let format = cli.format();
     let shown = format.as_ref().map_or(Some(Format::Json), |format| *format);
     let printer = Printer::new(cli.global.printer(shown));
     let result = format.and_then(|_| {

@@ -9,7 +9,7 @@ use crate::Context;
 use crate::circuits;
 use crate::error::Failure;
 use crate::metrics::{Key, Series, Snapshot, prometheus};
-use crate::output::{Align, Human, Outcome, Table, View, format_count, format_size};
+use crate::output::{Align, Format, Human, Outcome, Table, View, format_count, format_size};
 use crate::resilience::Phase;
 
 /// Shows what was asked of providers and which commands ran: how often, how well, how fast
@@ -34,11 +34,34 @@ enum MetricsFormat {
 }
 
 impl MetricsArgs {
-    /// Whether `--format` asks for what `--json` does.
-    #[must_use]
-    pub fn wants_json(&self) -> bool {
-        self.format == Some(MetricsFormat::Json)
+    /// The format that the answer has where `--output`, or `--json` as a short word for it, was `asked` for.
+    ///
+    /// # Errors
+    /// Where `--format` says something else.
+    pub fn format_beside(&self, asked: Option<Format>, by_json: bool) -> Result<Option<Format>, Failure> {
+        let wanted = match (self.format, asked) {
+            (None, _) => return Ok(asked),
+            (Some(MetricsFormat::Prometheus), None) => return Ok(None),
+            (Some(MetricsFormat::Json), None | Some(Format::Json)) => return Ok(Some(Format::Json)),
+            (Some(MetricsFormat::Table), None | Some(Format::Table)) => return Ok(Some(Format::Table)),
+            (Some(wanted), Some(_)) => wanted,
+        };
+        let other = match asked {
+            Some(asked) if !by_json => format!("--output {}", spelled(&asked)),
+            _ => "--json".to_owned(),
+        };
+        let wanted = spelled(&wanted);
+        Err(Failure::usage(format!(
+            "--format {wanted} cannot be used with {other}"
+        )))
     }
+}
+
+/// As it is typed.
+fn spelled(value: &impl ValueEnum) -> String {
+    value
+        .to_possible_value()
+        .map_or_else(String::new, |value| value.get_name().to_owned())
 }
 
 /// Reads what was counted.

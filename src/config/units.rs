@@ -50,7 +50,10 @@ pub fn parse_size(text: &str) -> Result<u64, String> {
     u64::try_from(bytes)
         .ok()
         .filter(|bytes| i64::try_from(*bytes).is_ok())
-        .ok_or_else(|| format!("`{text}` is larger than any storage"))
+        .ok_or_else(|| {
+            let most = i64::MAX;
+            format!("`{text}` is larger than any storage; the largest size is {most} bytes, a little under 8388608TB")
+        })
 }
 
 /// Reads `30s`, `5m`, `24h`, `30d`, `2w`, `250ms`; a plain number is milliseconds.

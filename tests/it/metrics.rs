@@ -157,6 +157,40 @@ fn prometheus_takes_what_it_is_given() {
 }
 
 #[test]
+fn two_formats_at_once_are_refused_by_their_names() {
+    let env = TestEnv::fixture();
+    for (args, message) in [
+        (
+            "prometheus --json",
+            "--format prometheus cannot be used with --json",
+        ),
+        (
+            "prometheus --output csv",
+            "--format prometheus cannot be used with --output csv",
+        ),
+        (
+            "prometheus --output table",
+            "--format prometheus cannot be used with --output table",
+        ),
+        (
+            "json --output ndjson",
+            "--format json cannot be used with --output ndjson",
+        ),
+        ("table --json", "--format table cannot be used with --json"),
+    ] {
+        let args = ["storage:metrics", "--format"].into_iter().chain(args.split(' '));
+        let run = Run::of(&env, args);
+        assert_eq!(run.code, 2, "{run:?}");
+        assert!(run.stderr.contains(message), "{run:?}");
+        assert!(!run.stdout.contains("# HELP"), "{run:?}");
+    }
+    for args in ["json --json", "json --output json", "table --output table"] {
+        let args = ["storage:metrics", "--format"].into_iter().chain(args.split(' '));
+        assert_eq!(Run::of(&env, args).code, 0);
+    }
+}
+
+#[test]
 fn the_script_for_the_textfile_collector_leaves_one_whole_file() {
     let deployment = Deployment::new();
     let env = deployment.env();

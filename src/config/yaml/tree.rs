@@ -9,6 +9,10 @@ use serde_yaml::{Mapping, Value};
 
 use crate::config::path::KeyPath;
 
+/// Without the number itself, which may be a secret that was not put in quotes.
+const TOO_LARGE: &str = "no number here can be so large; the largest is 9223372036854775807 (a little under \
+    8388608TB), and digits that are text go in quotes";
+
 /// Builds a [`Value`] whose keys are all text, noting duplicates instead of losing them.
 pub struct Tree<'a> {
     pub at: KeyPath,
@@ -40,6 +44,14 @@ impl<'de> Visitor<'de> for Tree<'_> {
 
     fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
         Ok(Value::Number(value.into()))
+    }
+
+    fn visit_i128<E: serde::de::Error>(self, _: i128) -> Result<Value, E> {
+        Err(E::custom(TOO_LARGE))
+    }
+
+    fn visit_u128<E: serde::de::Error>(self, _: u128) -> Result<Value, E> {
+        Err(E::custom(TOO_LARGE))
     }
 
     fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
