@@ -1,4 +1,4 @@
-//! `storage:health`: whether the providers can be worked with.
+//! `storage:health`: whether the providers can be worked with, and the database read.
 
 use std::io::{self, Write};
 use std::time::Duration;
@@ -10,12 +10,17 @@ use serde_json::{Value, json};
 use crate::Context;
 use crate::engine::health::{Doctor, Health};
 use crate::error::{Code, Exit, Failure};
+use crate::metadata::journal::RunQuery;
 use crate::output::{Align, Human, Outcome, Table, View};
 use crate::providers::Provider;
+
+/// Records that are read of the database.
+const SAMPLE: u64 = 100;
 
 /// Checks whether the providers answer: puts, reads and deletes a small object in each
 ///
 /// A check is believed for global.health_check_interval, by all processes. Exits with 5 where a provider is unhealthy.
+/// Unless one provider is named, the metadata database is read, too: exits with 1 where that alone cannot be done.
 #[derive(Debug, Args)]
 pub struct HealthArgs {
     /// Only this provider
@@ -44,7 +49,11 @@ pub fn run(context: &Context, args: &HealthArgs) -> Result<Outcome, Failure> {
     match args.watch {
         None => context.block_on_all(async {
             let found = doctor.examine_all(&providers, args.refresh).await;
-            Ok(concluded(found))
+            let database = match args.provider {
+                Some(_) => None,
+                None => Some(Database::look(context).await?),
+            };
+            Ok(concluded(HealthView { found, database }))
         }),
         Some(seconds) => {
             context.block_on_all(watch(context, &doctor, &providers, Duration::from_secs(seconds)))
@@ -52,9 +61,57 @@ pub fn run(context: &Context, args: &HealthArgs) -> Result<Outcome, Failure> {
     }
 }
 
-fn concluded(found: Vec<Health>) -> Outcome {
+/// The metadata database, as far as a look tells: whether it can be opened, and some of its records and runs be read.
+struct Database {
+    location: String,
+    error: Option<Failure>,
+}
+
+impl Database {
+    async fn look(context: &Context) -> Result<Self, Failure> {
+        Ok(Self {
+            location: context.loaded()?.database.to_string(),
+            error: read_some(context).await.err(),
+        })
+    }
+
+    fn item(&self) -> Value {
+        let error = |failure: &Failure| json!({ "code": failure.code, "message": failure.message });
+        json!({
+            "location": self.location,
+            "healthy": self.error.is_none(),
+            "error": self.error.as_ref().map(error),
+        })
+    }
+}
+
+async fn read_some(context: &Context) -> Result<(), Failure> {
+    let store = context.history()?;
+    store.sample_paths("", SAMPLE).await?;
+    store.runs(&RunQuery::newest(1)).await?;
+    Ok(())
+}
+
+/// A provider that is unhealthy goes before a database that is.
+fn concluded(view: HealthView) -> Outcome {
+    let database = view.database.as_ref();
+    let unreadable = database.and_then(|database| database.error.clone());
+    let failure = sick(&view.found).map(Failure::retryable).or_else(|| {
+        // Providers have been worked with, which an exit code of 2 would deny.
+        unreadable.map(|failure| Failure {
+            exit: Exit::Failed,
+            ..failure
+        })
+    });
+    match failure {
+        Some(failure) => Outcome::failed(view, failure),
+        None => Outcome::done(view),
+    }
+}
+
+fn sick(found: &[Health]) -> Option<Failure> {
     let sick: Vec<&Health> = found.iter().filter(|health| !health.checked.healthy).collect();
-    let failure = match sick.as_slice() {
+    match sick.as_slice() {
         [] => None,
         [one] => {
             let error = one.checked.error.as_ref();
@@ -73,11 +130,6 @@ fn concluded(found: Vec<Health>) -> Outcome {
                 message,
             ))
         }
-    };
-    let view = HealthView { found };
-    match failure {
-        Some(failure) => Outcome::failed(view, failure.retryable()),
-        None => Outcome::done(view),
     }
 }
 
@@ -134,6 +186,16 @@ fn item(health: &Health) -> Value {
 
 struct HealthView {
     found: Vec<Health>,
+    /// `None` where one provider was asked about.
+    database: Option<Database>,
+}
+
+impl HealthView {
+    /// What cannot be read, and why.
+    fn unreadable(&self) -> Option<(&str, &Failure)> {
+        let database = self.database.as_ref()?;
+        Some((&database.location, database.error.as_ref()?))
+    }
 }
 
 impl View for HealthView {
@@ -143,12 +205,20 @@ impl View for HealthView {
 
     fn message(&self) -> String {
         let healthy = self.found.iter().filter(|health| health.checked.healthy).count();
-        format!("{healthy} of {} providers healthy", self.found.len())
+        let providers = format!("{healthy} of {} providers healthy", self.found.len());
+        match self.unreadable() {
+            Some((location, _)) => format!("{providers}; the database {location} is not"),
+            None => providers,
+        }
     }
 
     fn json(&self, out: &mut dyn Write) -> serde_json::Result<()> {
         let providers: Vec<Value> = self.found.iter().map(item).collect();
-        serde_json::to_writer(out, &json!({ "providers": providers }))
+        let mut data = json!({ "providers": providers });
+        if let Some(database) = &self.database {
+            data["database"] = database.item();
+        }
+        serde_json::to_writer(out, &data)
     }
 
     fn items(&self, emit: &mut dyn FnMut(Value) -> io::Result<()>) -> io::Result<()> {
@@ -157,7 +227,11 @@ impl View for HealthView {
 
     fn summary(&self) -> Value {
         let healthy = self.found.iter().filter(|health| health.checked.healthy).count();
-        json!({ "healthy": healthy, "total": self.found.len() })
+        let mut summary = json!({ "healthy": healthy, "total": self.found.len() });
+        if let Some(database) = &self.database {
+            summary["database"] = database.item();
+        }
+        summary
     }
 
     fn columns(&self) -> &'static [&'static str] {
@@ -202,6 +276,13 @@ impl View for HealthView {
             out.line(&format!(
                 "{}: found earlier; --refresh checks now",
                 Human::name(&health.provider)
+            ))?;
+        }
+        if let Some((location, failure)) = self.unreadable() {
+            out.line(&format!(
+                "the database {} is unhealthy: {}",
+                Human::name(location),
+                Human::name(&failure.message)
             ))?;
         }
         Ok(())

@@ -48,6 +48,41 @@ fn a_provider_that_does_not_answer_is_told_with_exit_5_and_the_rate_remembers() 
 }
 
 #[test]
+fn a_database_that_cannot_be_read_is_told_with_exit_1_and_beside_a_sick_provider_with_5() {
+    let town = Deployment::new();
+    let database = town.env().system_data().join("civic.db");
+    let healthy = town.civic(&["storage:health", "--json"]).json();
+    assert_eq!(healthy["data"]["database"]["healthy"], true, "{healthy}");
+    fs::remove_file(&database).unwrap();
+    for tail in ["-wal", "-shm"] {
+        let _ = fs::remove_file(format!("{}{tail}", database.display()));
+    }
+    let told = |why: &str, code: i32| {
+        let run = town.civic(&["storage:health", "--refresh", "--json"]);
+        assert_eq!(run.code, code, "{run:?}");
+        let json = run.json();
+        assert_eq!(json["success"], false, "{json}");
+        let found = &json["data"]["database"];
+        assert_eq!(found["healthy"], false, "{json}");
+        assert!(
+            found["error"]["message"].as_str().unwrap().contains(why),
+            "{json}"
+        );
+        let table = town.civic(&["storage:health"]);
+        assert!(table.stdout.contains("is unhealthy"), "{table:?}");
+    };
+    told("no database at", 1);
+    assert!(!database.exists(), "a look makes none");
+    fs::write(&database, "no database at all ".repeat(1000)).unwrap();
+    told("not a SQLite database", 1);
+    let one = town.civic(&["storage:health", "local", "--json"]);
+    assert_eq!(one.code, 0, "it was asked about the provider alone: {one:?}");
+    assert!(one.json()["data"].get("database").is_none());
+    fs::rename(town.storage(), town.env().tmp().join("away")).unwrap();
+    told("not a SQLite database", 5);
+}
+
+#[test]
 fn a_check_is_believed_by_other_processes_until_it_is_old_or_a_new_one_is_asked_for() {
     let town = Deployment::new();
     let cached = |args: &[&str]| {
