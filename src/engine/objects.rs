@@ -150,7 +150,7 @@ pub async fn move_to_new_place(
     let (Some(last_modified), Some(etag), true) = (
         evidence.last_modified,
         &evidence.etag,
-        provider.deletes_on_condition().await,
+        provider.deletes_on_condition().await?,
     ) else {
         return move_object(provider, from, to, evidence).await;
     };
@@ -388,7 +388,7 @@ async fn delete_source(
     from: &Key,
     source: &Listed,
 ) -> Result<MoveOutcome, ProviderError> {
-    if source.etag.is_none() || !provider.deletes_on_condition().await {
+    if source.etag.is_none() || !provider.deletes_on_condition().await? {
         match provider.head(from).await? {
             Some(found) if still_holds(&evidence_of(source), &found) => {}
             Some(_) => return Ok(MoveOutcome::Changed),

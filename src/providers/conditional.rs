@@ -2,7 +2,8 @@
 //! unconditional deletion somebody may have written to the key.
 //!
 //! Not every service that speaks a protocol holds to its conditions, and one that does not deletes all the same. So each is
-//! tried once, on an object made for it below the reserved prefix, before anybody relies on it.
+//! tried once, on an object made for it below the reserved prefix, before anybody relies on it. A trial that the provider
+//! did not answer has shown nothing: nobody deletes by it, and the next to ask tries again.
 //!
 //! # Source
 //! Amazon S3 API Reference, "DeleteObject" (`If-Match`); Azure Blob Storage REST API, "Specifying conditional headers";
@@ -30,7 +31,7 @@ pub enum Deletion {
     Changed,
 }
 
-/// Whether the service holds to conditions, once somebody has tried.
+/// Whether the service holds to conditions, once somebody has tried and was answered.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Held(Arc<OnceCell<bool>>);
 
@@ -45,7 +46,7 @@ impl Provider {
     /// The object is gone or it is there.
     pub async fn delete_seen(&self, key: &Key, seen: &Listed) -> Result<Deletion, ProviderError> {
         let condition = match &seen.etag {
-            Some(etag) if self.deletes_on_condition().await => Some(etag),
+            Some(etag) if self.deletes_on_condition().await? => Some(etag),
             _ => None,
         };
         reach("delete.before-request");
@@ -86,20 +87,23 @@ impl Provider {
     }
 
     /// Whether [`Provider::delete_seen`] of what has an ETag is on condition here; the first call tries it.
-    pub async fn deletes_on_condition(&self) -> bool {
+    ///
+    /// # Errors
+    /// Where the provider did not answer the trial: then it is not known, and the next call tries again.
+    pub async fn deletes_on_condition(&self) -> Result<bool, ProviderError> {
         let other = match &self.lister {
-            Lister::Local(_) => return false,
+            Lister::Local(_) => return Ok(false),
             Lister::S3(_) => "\"00000000000000000000000000000000\"",
             Lister::Azure(_) => "\"0x1\"",
             Lister::Gcs(_) => "1",
         };
-        let tried = self.held.0.get_or_init(|| async {
+        let tried = self.held.0.get_or_try_init(|| async {
             let held = self.try_conditions(other).await;
             tracing::debug!(provider = self.name, "conditional deletions: {held:?}");
-            held.unwrap_or(false)
+            held
         });
         // On the heap, since callers within callers hold it.
-        *Box::pin(tried).await
+        Box::pin(tried).await.copied()
     }
 
     /// Whether a deletion is refused whose condition does not hold, and made where it does.
@@ -119,12 +123,21 @@ impl Provider {
     }
 
     async fn try_conditions_on(&self, key: &Key, other: &str) -> Result<bool, ProviderError> {
-        if self.delete_if(key, other).await? != Deletion::Changed {
+        if self.knows_condition(key, other).await? != Some(Deletion::Changed) {
             return Ok(false);
         }
         let Some(etag) = self.head(key).await?.and_then(|there| there.etag) else {
             return Ok(false);
         };
-        Ok(self.delete_if(key, &etag).await? == Deletion::Deleted && self.head(key).await?.is_none())
+        let deleted = self.knows_condition(key, &etag).await?;
+        Ok(deleted == Some(Deletion::Deleted) && self.head(key).await?.is_none())
+    }
+
+    /// `None` where the service answers that it can make nothing of such a request.
+    async fn knows_condition(&self, key: &Key, etag: &str) -> Result<Option<Deletion>, ProviderError> {
+        match self.delete_if(key, etag).await {
+            Err(ProviderError::Invalid { .. }) => Ok(None),
+            answer => answer.map(Some),
+        }
     }
 }

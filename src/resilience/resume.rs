@@ -1,6 +1,6 @@
 //! The store of a provider, made resilient where a request alone cannot be: a download that breaks goes on from its last
-//! byte, of the same object or of none, and an upload in parts whose last answer was lost is looked at before it is
-//! called failed.
+//! byte, of the same object or of none, while enough comes between one break and the next; an upload in parts whose last
+//! answer was lost is looked at before it is called failed.
 
 use std::fmt;
 use std::ops::Range;
@@ -18,6 +18,10 @@ use object_store::{
 
 use super::fault::{Fault, Stop, chain};
 use super::shield::Shield;
+
+/// Bytes that have to come before breaks are counted anew: a download whose every answer is cut after a few bytes would
+/// otherwise go on for as long as there are any, a request and a wait for each few.
+const PROGRESS: u64 = 256 << 10;
 
 /// See the module.
 #[derive(Debug, Clone)]
@@ -71,6 +75,7 @@ impl ObjectStore for Resuming {
             etag: got.meta.e_tag.clone(),
             left: got.range.clone(),
             tries: 0,
+            gained: 0,
             pieces: Some(pieces),
         };
         let pieces = stream::unfold(download, |mut download| async move {
@@ -124,8 +129,9 @@ struct Download {
     etag: Option<String>,
     /// Bytes that have not come yet.
     left: Range<u64>,
-    /// Since the last byte.
+    /// Breaks since they were last counted anew, and the bytes that came since.
     tries: u32,
+    gained: u64,
     /// `None` after the end, good or bad.
     pieces: Option<BoxStream<'static, Result<Bytes>>>,
 }
@@ -136,7 +142,7 @@ impl Download {
             let broken = match self.piece().await? {
                 Ok(piece) => {
                     self.left.start += piece.len() as u64;
-                    self.tries = 0;
+                    self.gain(piece.len() as u64);
                     return Some(Ok(piece));
                 }
                 Err(broken) => broken,
@@ -145,6 +151,13 @@ impl Download {
                 self.pieces = None;
                 return Some(Err(error));
             }
+        }
+    }
+
+    fn gain(&mut self, bytes: u64) {
+        self.gained += bytes;
+        if self.gained >= PROGRESS {
+            (self.tries, self.gained) = (0, 0);
         }
     }
 

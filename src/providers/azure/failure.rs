@@ -59,6 +59,8 @@ impl Place<'_> {
                 context.invalid(format!("{reason}: it is in the archive tier; rehydrate it first"))
             }
             (401 | 403, _) => context.denied(reason),
+            // What the service does not know it will not know the next time either.
+            (501, _) => context.invalid(reason),
             (408 | 429 | 500..=599, _) | (_, "PendingCopyOperation") => context.unavailable(reason),
             _ => context.invalid(reason),
         }

@@ -37,6 +37,8 @@ pub(super) fn failed(context: Context<'_>, bucket: &str, answer: &Answer) -> Pro
         (301 | 302 | 307 | 308, _) => {
             context.configuration(format!("{said}: gs://{bucket} is elsewhere; check `endpoint`"))
         }
+        // What the service does not know it will not know the next time either.
+        (501, _) => context.invalid(said),
         // Too many requests are sometimes a 403, too.
         (403, "rateLimitExceeded" | "userRateLimitExceeded" | "quotaExceeded")
         | (408 | 429 | 500..=599, _) => context.unavailable(said),

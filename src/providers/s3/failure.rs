@@ -41,6 +41,8 @@ impl Place<'_> {
             (401 | 403, _) | (_, "ExpiredToken" | "InvalidToken" | "InvalidAccessKeyId") => {
                 context.denied(reason)
             }
+            // What the service does not know it will not know the next time either.
+            (501, _) => context.invalid(reason),
             (408 | 429 | 500..=599, _) | (_, "RequestTimeout" | "SlowDown") => context.unavailable(reason),
             _ => context.invalid(reason),
         }

@@ -72,7 +72,11 @@ impl Respond for Answers {
                     .insert_header("last-modified", "Thu, 02 Jan 2025 03:04:05 GMT")
             }
             "PUT" if query.contains("comp=copy") => state.abort(&key),
-            // Nothing may be written but copies: no trial of conditions, either.
+            // Conditions are not known: a trial of them is answered so, and what it put is not kept.
+            "PUT" if key.starts_with(".civic/probe-") => {
+                ResponseTemplate::new(201).insert_header("etag", "\"1\"")
+            }
+            "DELETE" if key.starts_with(".civic/probe-") => ResponseTemplate::new(400),
             "PUT" if !request.headers.contains_key("x-ms-copy-source") => ResponseTemplate::new(403),
             "PUT" => state.copy(&key, request),
             "DELETE" => state.delete(&key, request),

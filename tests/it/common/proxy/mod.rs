@@ -26,6 +26,8 @@ pub enum Fault {
     DropAnswer,
     /// The server does it, and half of the answer's body arrives (of an answer without one, half of its head).
     CutAnswer,
+    /// The same with so many bytes of the body.
+    CutAfter(usize),
     /// Half of the answer's body arrives, and then nothing, with the connection open.
     StallAnswer,
     /// The server does it, and the answer comes so much later.
@@ -367,11 +369,14 @@ fn one(
     let half = if body.is_empty() {
         &head[..head.len() / 2]
     } else {
-        &body[..body.len() / 2]
+        match fault {
+            Some(Fault::CutAfter(bytes)) => &body[..bytes.min(body.len())],
+            _ => &body[..body.len() / 2],
+        }
     };
     match fault {
         Some(Fault::DropAnswer) => false,
-        Some(Fault::CutAnswer | Fault::StallAnswer) => {
+        Some(Fault::CutAnswer | Fault::CutAfter(_) | Fault::StallAnswer) => {
             if !body.is_empty() {
                 let _ = client.write_all(head);
             }

@@ -68,6 +68,67 @@ fn a_download_that_never_goes_on_leaves_nothing_and_with_resume_what_came() {
     assert_eq!(town.left_in_tmp(), Vec::<String>::new());
 }
 
+#[test]
+fn a_download_of_which_a_few_bytes_come_at_a_time_ends_and_one_that_gets_on_does_not() {
+    let Some(bucket) = TestEnv::seaweed() else { return };
+    let town = Town::on(bucket);
+    let id = town.stored("a.bin", &large());
+    let is_get = |line: &str| line.starts_with("GET ");
+    let out = town.out().display().to_string();
+    let download = |bytes: usize| {
+        town.proxy.calm();
+        town.proxy.forget();
+        town.proxy.inject((0, usize::MAX), Fault::CutAfter(bytes), is_get);
+        town.civic(&["storage:download", "--json", "--no-progress", &id, "--out", &out])
+    };
+    // Of 6 MB, 10,000 bytes at a time: it would take 600 requests.
+    let run = download(10_000);
+    assert_eq!(run.code, 5, "{run:?}");
+    assert_eq!(town.proxy.count(is_get), 4, "one, and three tries more");
+    assert_eq!(town.left_in_tmp(), Vec::<String>::new());
+    let run = download(100_000);
+    assert_eq!(run.code, 0, "{run:?}");
+    assert!(fs::read(&out).unwrap() == large(), "other bytes");
+    assert_eq!(town.proxy.count(is_get), 60);
+}
+
+/// What a trial is for is not known after an outage, and a deletion without it is none that was agreed to.
+#[test]
+fn a_trial_of_conditions_that_nobody_answered_is_made_again_before_anything_is_deleted() {
+    let Some(bucket) = TestEnv::seaweed() else { return };
+    let town = Town::on(bucket);
+    let ids = ["a", "b"].map(|name| town.stored(name, b"hello"));
+    town.proxy.forget();
+    let is_trial = |line: &str| line.starts_with("PUT ") && line.contains("/.civic/probe-");
+    town.proxy.inject((0, 4), Fault::Status(503), is_trial);
+    let delete = ["storage:delete", "--yes", "--json", "--concurrency", "1", "-vv"];
+    let run = town.civic(&[&delete[..], &[&ids[0], &ids[1]]].concat());
+    assert!(
+        !run.stderr.contains("conditional deletions: Ok(false)"),
+        "{run:?}"
+    );
+    let lines: Vec<String> = town
+        .proxy
+        .seen()
+        .iter()
+        .map(crate::common::proxy::Seen::line)
+        .collect();
+    let first = |what: &str| {
+        let found = lines
+            .iter()
+            .position(|line| line.starts_with("DELETE ") && line.contains(what));
+        found.unwrap_or(usize::MAX)
+    };
+    let (trial, file) = (first("/.civic/probe-"), first("/town/permits/"));
+    assert!(file == usize::MAX || trial < file, "{lines:#?}");
+    // Whatever this one left, the next ends.
+    town.proxy.calm();
+    let other = town.stored("c", b"hello");
+    assert_eq!(town.civic(&["storage:delete", "--yes", "--json", &other]).code, 0);
+    assert_eq!(town.shape(), "trash 3");
+    town.assert_settled();
+}
+
 /// Once, and for good: a look tells that the object is there.
 #[test]
 fn an_upload_in_parts_whose_last_answers_are_lost_is_stored() {
