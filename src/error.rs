@@ -129,6 +129,13 @@ impl Failure {
         self
     }
 
+    /// The same where that is so.
+    #[must_use]
+    pub fn retryable_if(mut self, may_pass: bool) -> Self {
+        self.retryable |= may_pass;
+        self
+    }
+
     /// Adds all of an object to `details`.
     #[must_use]
     pub fn with(mut self, more: Option<&Value>) -> Self {

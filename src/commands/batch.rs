@@ -234,7 +234,7 @@ impl Batch {
                 let details = quota::of_all(details, self.wanted);
                 Failure::new(exit, Code::QuotaExceeded, message).with(Some(&details))
             }
-            _ => Failure::new(exit, Code::BatchOperation, message),
+            _ => Failure::new(exit, Code::BatchOperation, message).retryable_if(self.errors.may_pass()),
         };
         Some(failure.detail(
             "errorSummary",

@@ -151,7 +151,7 @@ fn failure(words: Words, changes: &Changes) -> Option<Failure> {
             let details = quota::of_all(details, changes.wanted);
             Failure::new(exit, Code::QuotaExceeded, message).with(Some(&details))
         }
-        _ => Failure::new(exit, Code::BatchOperation, message),
+        _ => Failure::new(exit, Code::BatchOperation, message).retryable_if(changes.errors.may_pass()),
     };
     Some(failure.detail("errorSummary", summary))
 }

@@ -158,7 +158,8 @@ fn failure(verified: &Verified, fail_on_findings: bool, resumable: bool) -> Opti
             _ => Exit::Partial,
         };
         let message = format!("{} files could not be looked at", format_count(errors));
-        return Some(Failure::new(exit, Code::BatchOperation, message));
+        let failure = Failure::new(exit, Code::BatchOperation, message);
+        return Some(failure.retryable_if(verified.errors.may_pass()));
     }
     (fail_on_findings && findings > 0).then(|| {
         let message = format!("{} findings", format_count(findings));

@@ -61,7 +61,10 @@ impl Sites {
     pub fn named(&self, provider: &str, item: &str) -> Result<Arc<Provider>, ItemError> {
         match self.providers.get(provider) {
             Some(Ok(found)) => Ok(Arc::clone(found)),
-            Some(Err(why)) => Err(failed(item, why.code, &why.reason)),
+            Some(Err(why)) => Err(ItemError {
+                details: Some(json!({ "provider": provider, "retryable": why.silent.is_some() })),
+                ..failed(item, why.code, &why.reason)
+            }),
             None => {
                 let reason = format!("storage.yml has no provider {provider}");
                 Err(failed(item, "STORAGE_CONFIGURATION_ERROR", &reason))

@@ -128,7 +128,9 @@ impl Relocation {
     }
 
     fn no_put(&self, error: &PutError, what_now: &str) -> ItemError {
-        failed(&self.before.id, error.code(), &format!("{error}; {what_now}"))
+        let mut item = failed(&self.before.id, error.code(), &format!("{error}; {what_now}"));
+        item.details = error.details();
+        item
     }
 
     fn no_by(&self, error: &ProviderError, what_now: &str) -> ItemError {

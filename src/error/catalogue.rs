@@ -155,7 +155,7 @@ pub const CATALOGUE: [Entry; 13] = [
         "STORAGE_BATCH_OPERATION_ERROR",
         false,
         (
-            "some or all items failed, each with a code of its own",
+            "some or all items failed, each with a code of its own; worth another try where all of them are",
             "`failed` and `errorSummary` list them",
         ),
     ),

@@ -80,6 +80,22 @@ fn recorded(town: &Deployment) -> Vec<String> {
 }
 
 #[test]
+fn a_batch_is_worth_another_try_where_each_of_its_failed_files_is() {
+    let town = town_with("", "");
+    let files = sources(&town, 3);
+    let run = upload(&town, &files);
+    assert_eq!(run.code, 5, "{run:?}");
+    let json = run.json();
+    assert_eq!(json["error"]["code"], "STORAGE_BATCH_OPERATION_ERROR", "{json}");
+    assert_eq!(json["error"]["retryable"], true, "{json}");
+    let bad = town.env().tmp().join("inbox/virus.exe");
+    fs::write(&bad, "x").unwrap();
+    let run = upload(&town, &[files, vec![bad.display().to_string()]].concat());
+    assert_eq!(run.code, 1, "{run:?}");
+    assert_eq!(run.json()["error"]["retryable"], false, "{run:?}");
+}
+
+#[test]
 fn while_the_active_provider_is_down_files_go_to_the_next_and_records_name_it() {
     let town = town_with("disk, attic", "");
     let run = upload(&town, &sources(&town, 20));

@@ -217,5 +217,6 @@ fn failed(view: &View) -> Option<Failure> {
     };
     let errors = report.error_summary.total_errors;
     let message = format!("{} files were left as they are", format_count(errors));
-    Some(Failure::new(exit, Code::BatchOperation, message))
+    let failure = Failure::new(exit, Code::BatchOperation, message);
+    Some(failure.retryable_if(report.error_summary.may_pass()))
 }

@@ -185,6 +185,15 @@ pub struct ItemError {
     pub details: Option<serde_json::Value>,
 }
 
+impl ItemError {
+    /// Whether it says that the same may work later.
+    #[must_use]
+    pub fn may_pass(&self) -> bool {
+        let details = self.details.as_ref();
+        details.is_some_and(|details| details["retryable"] == true)
+    }
+}
+
 /// Findings kept out of core, a list per kind, each in the order it was found. Holds a bounded amount in memory
 /// whatever their number.
 #[derive(Debug, Default)]

@@ -131,6 +131,9 @@ pub struct ErrorSummary {
     pub by_type: BTreeMap<String, u64>,
     pub by_error: Vec<ErrorCount>,
     pub total_errors: u64,
+    /// Of items that did not say that the same may work later.
+    #[serde(skip)]
+    lasting: u64,
 }
 
 #[derive(Debug, Clone, Serialize)]
@@ -146,12 +149,20 @@ impl ErrorSummary {
     pub fn add(&mut self, error: &ItemError) {
         *self.by_type.entry(error.error_code.clone()).or_default() += 1;
         self.total_errors += 1;
+        self.lasting += u64::from(!error.may_pass());
         self.count(&error.error, 1);
+    }
+
+    /// Whether there were errors, and every item that had one may work later.
+    #[must_use]
+    pub const fn may_pass(&self) -> bool {
+        self.total_errors > 0 && self.lasting == 0
     }
 
     /// Adds another provider's.
     pub fn merge(&mut self, other: Self) {
         self.total_errors += other.total_errors;
+        self.lasting += other.lasting;
         for (code, count) in other.by_type {
             *self.by_type.entry(code).or_default() += count;
         }

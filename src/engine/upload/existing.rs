@@ -7,6 +7,7 @@ use object_store::ObjectStoreExt;
 use sha2::{Digest, Sha256};
 
 use super::check::Candidate;
+use super::put::PutError;
 use super::{Desk, Outcome, UploadRequest, put};
 use crate::metadata::{FileRecord, MetadataStore};
 use crate::providers::{Key, Provider, ProviderError};
@@ -70,11 +71,8 @@ async fn content(
     record: &FileRecord,
 ) -> Result<Option<String>, Outcome> {
     let failed = |error: ProviderError| {
-        let code = error.code();
-        Outcome::failed(
-            &format!("whether it is stored already cannot be told: {error}"),
-            code,
-        )
+        let why = format!("whether it is stored already cannot be told: {error}");
+        Outcome::undelivered(&why, &PutError::Provider(error))
     };
     let head = provider.head(key).await.map_err(failed)?;
     if head.is_none_or(|found| i64::try_from(found.size) != Ok(record.size)) {

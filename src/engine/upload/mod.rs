@@ -33,7 +33,7 @@ use self::judge::{AHEAD, Judged, Spoilt, spoilt_by};
 use self::put::PutError;
 use self::room::Room;
 use self::transfer::{Line, Place, Places, Planned, transfer};
-use super::changes::{details_of, failed};
+use super::changes::failed;
 use super::cleanup::ItemError;
 use super::quota::no_room;
 use super::{Clock, Interrupt, Progress, tell_queue};
@@ -143,14 +143,10 @@ impl Outcome {
 
     /// Of a file that was not delivered, told in these words.
     fn undelivered(why: &str, error: &PutError) -> Self {
-        let details = match error {
-            PutError::Provider(error) | PutError::Source(error) => Some(details_of(error)),
-            _ => None,
-        };
         Self::Failed {
             error: why.to_owned(),
             code: error.code(),
-            details,
+            details: error.details(),
         }
     }
 

@@ -8,12 +8,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bytes::Bytes;
 use object_store::path::Path;
 use object_store::{Attributes, MultipartUpload, ObjectStoreExt, PutMultipartOptions, PutOptions};
+use serde_json::Value;
 use sha2::{Digest, Sha256};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::{JoinError, JoinSet};
 
 use super::source::Source;
 use crate::engine::Interrupt;
+use crate::engine::changes::details_of;
 use crate::failpoint::reach;
 use crate::providers::{Provider, ProviderError};
 
@@ -54,6 +56,14 @@ impl PutError {
             Self::Provider(error) | Self::Source(error) => error.code(),
             Self::Changed | Self::Damaged { .. } => "STORAGE_INTEGRITY_ERROR",
             Self::Read(_) | Self::Interrupted => "STORAGE_ERROR",
+        }
+    }
+
+    /// What programs may want to know of it besides, where a provider failed.
+    pub(in crate::engine) fn details(&self) -> Option<Value> {
+        match self {
+            Self::Provider(error) | Self::Source(error) => Some(details_of(error)),
+            _ => None,
         }
     }
 }

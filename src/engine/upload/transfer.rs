@@ -186,7 +186,7 @@ async fn back_up(line: &Line, candidate: &Candidate, place: &Place) -> BackedUp 
                     file: candidate.path.display().to_string(),
                     error: format!("no copy on {}: {error}", provider.name),
                     error_code: error.code().to_owned(),
-                    details: None,
+                    details: error.details(),
                 });
             }
         }
