@@ -42,11 +42,17 @@ pub(super) async fn doomed(
             );
             continue;
         };
-        let size = files
-            .iter()
-            .find(|file| file.id == id)
-            .map_or(0, |file| file.size);
+        let file = files.iter().find(|file| file.id == id);
+        let size = file.map_or(0, |file| file.size);
         let key = Key::from(copy.key.as_str());
+        // A migration may have made the copy the file, which has a step of its own.
+        if file
+            .and_then(|file| provider.mapping.key_of(&file.provider_path))
+            .as_ref()
+            == Some(&key)
+        {
+            continue;
+        }
         match doom(run.id(), (id.clone(), size), (provider, key), for_good).await {
             Ok(found) => doomed.extend(found),
             Err(error) => tracing::warn!("the copy of {id} on {} stays: {error}", copy.provider),

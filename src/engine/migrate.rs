@@ -11,13 +11,13 @@ use super::cleanup::ItemError;
 use super::gather::{GatherError, gather, some};
 use super::journal::{JournalError, RunHandle};
 use super::objects::{evidence_of, trash_key};
-use super::relocate::{Carried, Migration, Relocation, carry_within};
+use super::relocate::{Carried, Relocation, carry_within, is_among};
 use super::upload::Way;
 use super::{Interrupt, Progress};
-use crate::metadata::journal::{Evidence, JournalReader};
+use crate::metadata::journal::{Copy, Evidence, JournalReader};
 use crate::metadata::quota::Limits;
-use crate::metadata::{FileRecord, ScanScope, ScannedRecord};
-use crate::providers::{EntryKind, Key, Provider};
+use crate::metadata::{FileRecord, MetadataError, ScanScope, ScannedRecord};
+use crate::providers::{EntryKind, Key, Listed, Provider};
 use crate::spill::Spool;
 
 /// Bytes of files whose records are switched together: what a kill leaves to be compared again is no more.
@@ -184,13 +184,10 @@ async fn look_all(
 ) -> Result<Vec<Looked>, JournalError> {
     let records = store.get_many(ids).await?.into_iter().flatten();
     let looks = stream::iter(records).map(|record| async move {
-        match look(sites, request, record).await {
+        let copies = copies_of(store, &record.id).await?;
+        match look(sites, request, (record, &copies)).await {
             Ok(Some(mut relocation)) => {
-                let sha256 = store.checksum(&relocation.before.id).await?;
-                relocation.migration = Some(Migration {
-                    way: request.way.clone(),
-                    sha256,
-                });
+                relocation.by_migration(store, &request.way, &copies).await?;
                 Ok(Ok(Some(relocation)))
             }
             looked => Ok(looked),
@@ -202,7 +199,7 @@ async fn look_all(
 }
 
 /// Where the file is, where it goes, and whether it may; `None` for one that has moved meanwhile.
-async fn look(sites: &Sites, request: &MigrateRequest, record: FileRecord) -> Looked {
+async fn look(sites: &Sites, request: &MigrateRequest, (record, copies): (FileRecord, &[Copy])) -> Looked {
     let id = &record.id;
     let (provider, from) = sites.of_record(&record)?;
     let wanted = request
@@ -222,7 +219,7 @@ async fn look(sites: &Sites, request: &MigrateRequest, record: FileRecord) -> Lo
         );
         return Err(failed(id, "STORAGE_VALIDATION_ERROR", &reason));
     };
-    let evidence = way_is_free((&provider, &from), (&target, &from), &record).await?;
+    let evidence = way_is_free((&provider, &from), (&target, &from), (&record, copies)).await?;
     let after = FileRecord {
         provider_path,
         ..record.clone()
@@ -240,14 +237,24 @@ async fn look(sites: &Sites, request: &MigrateRequest, record: FileRecord) -> Lo
     })))
 }
 
-/// What stands at the file's key, where that is what its record says, and nothing stands where it is to go.
+/// What is written down of the file's copies.
+///
+/// # Errors
+/// Where the database cannot be read.
+pub(super) async fn copies_of(store: &dyn JournalReader, id: &str) -> Result<Vec<Copy>, MetadataError> {
+    let copies = store.copies(&[id.to_owned()]).await?;
+    Ok(copies.into_iter().map(|(_, copy)| copy).collect())
+}
+
+/// What stands at the file's key, where that is what its record says, and nothing stands where it is to go but a copy of
+/// the file that a backup provider keeps, which is compared with it before it becomes the file.
 ///
 /// # Errors
 /// Why the file cannot go there.
 pub(super) async fn way_is_free(
     (provider, from): (&Provider, &Key),
     (target, to): (&Provider, &Key),
-    record: &FileRecord,
+    (record, copies): (&FileRecord, &[Copy]),
 ) -> Result<Evidence, ItemError> {
     let id = &record.id;
     let heads = futures::try_join!(provider.head(from), target.head(to));
@@ -263,7 +270,10 @@ pub(super) async fn way_is_free(
         );
         return Err(failed(id, "STORAGE_INTEGRITY_ERROR", &reason));
     }
-    if taken.is_some() {
+    let is_copy = |there: &Listed| {
+        there.kind == EntryKind::Object && there.size == found.size && is_among(copies, target, to)
+    };
+    if taken.is_some_and(|there| !is_copy(&there)) {
         let reason = format!(
             "something stands at {to} of {} already; nothing is overwritten",
             target.name

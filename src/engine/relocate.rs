@@ -21,13 +21,13 @@ use super::upload::Way;
 use super::upload::put::PutError;
 use crate::failpoint::reach;
 use crate::metadata::journal::{
-    Action, Evidence, Intended, NewStep, RecordChange, Settlement, StepState, Stepped,
+    Action, Copy, Evidence, Intended, JournalReader, NewStep, RecordChange, Settlement, StepState, Stepped,
 };
 use crate::metadata::quota::Limits;
-use crate::metadata::{FileRecord, MetadataStore};
+use crate::metadata::{FileRecord, MetadataError, MetadataStore};
 use crate::providers::{Key, Provider, ProviderError};
 
-pub(super) use route::{Copied, Removed, Route, Trash};
+pub(super) use route::{Backups, Copied, Removed, Route, Trash, is_among};
 
 /// How often a row is followed that is edited while its file moves.
 const FOLLOWED: usize = 5;
@@ -57,6 +57,7 @@ pub(super) struct Migration {
     pub(super) way: Way,
     /// Of the file's content, where it is known.
     pub(super) sha256: Option<String>,
+    pub(super) backups: Backups,
 }
 
 /// What became of it.
@@ -89,6 +90,24 @@ struct Item<'a> {
 }
 
 impl Relocation {
+    /// Makes it one from provider to provider, of which is known what was written down of the file.
+    ///
+    /// # Errors
+    /// Where the database cannot be read.
+    pub(super) async fn by_migration(
+        &mut self,
+        store: &dyn JournalReader,
+        way: &Way,
+        copies: &[Copy],
+    ) -> Result<(), MetadataError> {
+        self.migration = Some(Migration {
+            way: way.clone(),
+            sha256: store.checksum(&self.before.id).await?,
+            backups: Backups::of(copies, (&self.provider, &self.from), (&self.target, &self.to)),
+        });
+        Ok(())
+    }
+
     fn step(&self) -> NewStep {
         let text = |key: &Key| key.as_str().map(str::to_owned);
         NewStep {
@@ -120,7 +139,14 @@ impl Relocation {
                 Some(_) => Trash::of_migration((run_id, &self.from), &self.to, self.undoes.as_ref()),
                 None => Trash::default(),
             },
+            backups: self.backups(),
         }
+    }
+
+    fn backups(&self) -> Backups {
+        self.migration
+            .as_ref()
+            .map_or_else(Backups::default, |migration| migration.backups)
     }
 
     fn no(&self, reason: &str) -> ItemError {
@@ -247,6 +273,11 @@ async fn copied(relocation: &Relocation, route: &Route<'_>) -> Stage {
             reach("move.after-copy");
             route.tell(&relocation.after).await.map_err(PutError::Provider)
         }
+        Ok(Copied::TargetTaken) if relocation.backups().is_at_target() => {
+            return kept(
+                "its copy there has other bytes; nothing was overwritten (storage:verify --checksum tells which is right)",
+            );
+        }
         // Nothing stood there when it was looked at, and no step but this one moves the file.
         Ok(Copied::Before | Copied::There | Copied::TargetTaken) => {
             return kept("something else came to where it was to go; nothing was overwritten");
@@ -276,13 +307,25 @@ async fn copied(relocation: &Relocation, route: &Route<'_>) -> Stage {
 
 async fn copy(relocation: &Relocation, route: &Route<'_>) -> Result<Copied, PutError> {
     match (route.copy().await?, &relocation.migration) {
-        (Copied::NotYet, Some(Migration { way, sha256 })) => {
+        (Copied::NotYet, Some(Migration { way, sha256, .. })) => {
             route.stream((way, sha256.as_deref()), &relocation.after).await
         }
         // What comes back out of the trash was compared when it went there.
         (Copied::Now, Some(Migration { sha256, .. })) if relocation.undoes.is_none() => {
             reach("migrate.after-duplicate");
             route.compare(sha256.as_deref()).await?;
+            Ok(Copied::Now)
+        }
+        // The same bytes as those of the file, and now whether those are what was stored.
+        (Copied::Before, Some(Migration { sha256, backups, .. })) if backups.is_at_target() => {
+            if sha256.is_some() {
+                route.compare(sha256.as_deref()).await?;
+            }
+            tracing::info!(
+                "the copy of {} on {} becomes the file",
+                relocation.before.id,
+                relocation.target.name
+            );
             Ok(Copied::Now)
         }
         (copied, _) => Ok(copied),

@@ -275,3 +275,164 @@ fn copies_keep_no_cleanup_from_its_work() {
     let made = town.civic(&["storage:reconstruct", "--dry-run", "--json", "--min-age", "0"]);
     assert_eq!(made.code, 0, "a copy is no lost file: {made:?}");
 }
+
+/// Where the record says that the one file is.
+fn path(town: &Deployment) -> PathBuf {
+    let sql = "SELECT provider_path FROM storage_files";
+    let path: String = town.db().query_row(sql, [], |row| row.get(0)).unwrap();
+    path.into()
+}
+
+#[track_caller]
+fn assert_fetched(town: &Deployment, id: &str, when: &str) {
+    assert_eq!(fs::read_to_string(path(town)).unwrap(), "file 0", "{when}");
+    let run = town.civic(&["storage:download", id, "--out", "-"]);
+    assert_eq!((run.code, run.stdout.as_str()), (0, "file 0"), "{when}: {run:?}");
+    assert!(!run.stderr.contains("its copy on"), "{when}: {}", run.stderr);
+}
+
+const TO_ATTIC: [&str; 7] = [
+    "storage:migrate",
+    "--from",
+    "local",
+    "--to",
+    "attic",
+    "--yes",
+    "--json",
+];
+
+#[test]
+fn migrated_to_where_its_copy_is_a_file_is_that_copy_and_an_undo_leaves_both() {
+    let town = town("");
+    let id = id(&upload(&town, 1));
+    let before = (below(&town.storage()), below(&attic(&town)));
+    let run = town.civic(&TO_ATTIC);
+    assert_eq!(run.code, 0, "{run:?}");
+    assert!(path(&town).starts_with(attic(&town)));
+    assert_fetched(&town, &id, "migrated");
+    assert_eq!(
+        (below(&town.storage()), below(&attic(&town))),
+        (Vec::new(), before.1.clone())
+    );
+    let run_id = run.json()["data"]["runId"].as_str().unwrap().to_owned();
+    let back = town.civic(&["storage:undo", &run_id, "--yes", "--json"]);
+    assert_eq!(back.code, 0, "{back:?}");
+    assert!(path(&town).starts_with(town.storage()));
+    assert_fetched(&town, &id, "home again");
+    assert_eq!((below(&town.storage()), below(&attic(&town))), before);
+    assert!(
+        !fs::read_dir(attic(&town).join("permits")).unwrap().any(|entry| {
+            entry
+                .unwrap()
+                .file_name()
+                .to_str()
+                .unwrap()
+                .ends_with(".meta.json")
+        }),
+        "a copy has no sidecar"
+    );
+    assert_eq!(town.civic(&["storage:trash", "empty", "--yes"]).code, 0);
+    assert_eq!((below(&town.storage()), below(&attic(&town))), before);
+    // There again, and home by a migration: the copy stays a copy.
+    assert_eq!(town.civic(&TO_ATTIC).code, 0);
+    let home = ["storage:migrate", "--from", "attic", "--to", "local", "--yes"];
+    assert_eq!(town.civic(&home).code, 0);
+    assert_eq!((below(&town.storage()), below(&attic(&town))), before);
+    assert_fetched(&town, &id, "migrated home");
+}
+
+#[test]
+fn a_file_that_its_copy_became_is_deleted_once_and_comes_back() {
+    let town = town("");
+    let id = id(&upload(&town, 1));
+    assert_eq!(town.civic(&TO_ATTIC).code, 0);
+    let before = below(&attic(&town));
+    let gone = town.civic(&["storage:delete", &id, "--yes", "--json"]);
+    assert_eq!(gone.code, 0, "{gone:?}");
+    assert!(below(&attic(&town)).is_empty());
+    let run = gone.json()["data"]["runId"].as_str().unwrap().to_owned();
+    let steps = town.civic(&["storage:runs", &run, "--json"]).json();
+    assert_eq!(steps["data"]["steps"].as_array().unwrap().len(), 1, "{steps}");
+    let back = town.civic(&["storage:undo", &run, "--yes"]);
+    assert_eq!(back.code, 0, "{back:?}");
+    assert_eq!(below(&attic(&town)), before);
+    assert_fetched(&town, &id, "back");
+}
+
+#[test]
+fn a_copy_with_other_bytes_is_not_taken_for_the_file_and_nothing_of_either_goes() {
+    for bytes in ["filE 0", "file 0 and more"] {
+        let town = town("");
+        let id = id(&upload(&town, 1));
+        let (name, _) = below(&attic(&town)).remove(0);
+        fs::write(attic(&town).join("permits").join(&name), bytes).unwrap();
+        let run = town.civic(&TO_ATTIC);
+        assert_eq!(run.code, 1, "{run:?}");
+        assert!(
+            run.stdout.contains("nothing is overwritten") || run.stdout.contains("has other bytes"),
+            "{run:?}"
+        );
+        assert!(path(&town).starts_with(town.storage()));
+        assert_fetched(&town, &id, bytes);
+        assert_eq!(below(&attic(&town)), [(name, bytes.as_bytes().to_vec())]);
+    }
+}
+
+#[test]
+fn killed_while_a_copy_becomes_the_file_it_can_be_read_and_the_copy_stays() {
+    let points = [
+        "move.after-intend",
+        "move.after-sidecar",
+        "move.after-copies",
+        "move.after-switch",
+        "move.after-remove",
+        "move.after-removals",
+    ];
+    for point in points {
+        let town = town("");
+        let id = id(&upload(&town, 1));
+        let copies = below(&attic(&town));
+        let killed = |args: &[&str], when: &str| {
+            let mut process = town.process();
+            let output = process.args(args).env("CIVIC_FAILPOINT", point).output().unwrap();
+            assert_eq!(output.status.signal(), Some(9), "{when} {point}: {output:?}");
+            assert_fetched(&town, &id, &format!("{when} {point}"));
+            assert_eq!(below(&attic(&town)), copies, "{when} {point}");
+            // Whatever writes next ends it.
+            let other = town.civic(&["storage:update", &id, "--description", when]);
+            assert_eq!(other.code, 0, "{when} {point}: {other:?}");
+            assert_fetched(&town, &id, &format!("after {when} {point}"));
+            assert_eq!(below(&attic(&town)), copies, "after {when} {point}");
+        };
+        killed(&TO_ATTIC, "migrated");
+        if path(&town).starts_with(town.storage()) {
+            assert_eq!(town.civic(&TO_ATTIC).code, 0, "{point}");
+        }
+        let runs = town.civic(&["storage:runs", "--operation", "storage:migrate", "--json"]);
+        let run = runs.json()["data"]["runs"][0]["id"].as_str().unwrap().to_owned();
+        killed(&["storage:undo", &run, "--yes"], "undone");
+        let look = town.cleanup(&["--min-age", "0"]);
+        assert_eq!(look.count("orphanedObjects"), 0, "{point}: {look:?}");
+        assert_eq!(look.count("orphanedRecords"), 0, "{point}: {look:?}");
+    }
+}
+
+#[test]
+fn archived_where_its_copy_is_a_file_is_that_copy() {
+    let town = town("");
+    let id = id(&upload(&town, 1));
+    let copies = below(&attic(&town));
+    town.env().edit_config(|yaml| {
+        format!(
+            "{yaml}\nlifecycle:\n  policies:\n    - {{ name: old, folder: permits, action: archive, max_age: 365d, archive: {{ provider: attic }} }}\n"
+        )
+    });
+    let old =
+        "UPDATE storage_files SET created_at = '2020-01-01 00:00:00', updated_at = '2020-01-01 00:00:00'";
+    town.db().execute(old, []).unwrap();
+    let run = town.civic(&["storage:lifecycle", "--apply", "--yes", "--json"]);
+    assert_eq!(run.code, 0, "{run:?}");
+    assert!(path(&town).starts_with(attic(&town)));
+    assert_fetched(&town, &id, "archived");
+    assert_eq!(below(&attic(&town)), copies);
+}

@@ -16,7 +16,7 @@ use crate::engine::upload::put::{PutError, Target, Way, hex, send};
 use crate::engine::upload::{attributes, source::Source};
 use crate::failpoint::reach;
 use crate::metadata::FileRecord;
-use crate::metadata::journal::Evidence;
+use crate::metadata::journal::{Copy, Evidence};
 use crate::providers::{Deletion, EntryKind, Key, Listed, Provider, ProviderError};
 
 /// From where to where, and what was seen there.
@@ -29,6 +29,39 @@ pub(in crate::engine) struct Route<'a> {
     pub(in crate::engine) to: &'a Key,
     pub(in crate::engine) evidence: &'a Evidence,
     pub(in crate::engine) trash: Trash,
+    pub(in crate::engine) backups: Backups,
+}
+
+/// Which of the two keys is the place of a copy that a backup provider keeps of the file: no migration takes that away. At
+/// the new key it becomes the file where it has the same bytes; at the old one it stays, and is a copy again.
+#[derive(Debug, Clone, Copy, Default)]
+pub(in crate::engine) struct Backups {
+    old: bool,
+    new: bool,
+}
+
+impl Backups {
+    /// By what is written down of the file's copies.
+    pub(in crate::engine) fn of(
+        copies: &[Copy],
+        (provider, from): (&Provider, &Key),
+        (target, to): (&Provider, &Key),
+    ) -> Self {
+        Self {
+            old: is_among(copies, provider, from),
+            new: is_among(copies, target, to),
+        }
+    }
+
+    pub(in crate::engine) const fn is_at_target(self) -> bool {
+        self.new
+    }
+}
+
+/// Whether a copy is written down as being there.
+pub(in crate::engine) fn is_among(copies: &[Copy], provider: &Provider, key: &Key) -> bool {
+    let mut places = copies.iter();
+    places.any(|copy| copy.provider == provider.name && copy.key.as_bytes() == key.as_bytes())
 }
 
 /// What the trash has to do with it.
@@ -282,6 +315,9 @@ impl Route<'_> {
                 return Ok(Removed::Different);
             }
         }
+        if let (Some(trash), Some(source), true) = (&self.trash.original, &source, self.backups.old) {
+            return self.keep_source(trash, source).await;
+        }
         if let Some(trash) = &self.trash.original {
             // Where it is there already, its sidecar follows.
             let seen = source.as_ref().map_or_else(|| self.evidence.clone(), evidence_of);
@@ -299,6 +335,22 @@ impl Route<'_> {
         Ok(Removed::Gone)
     }
 
+    /// What is at the old key stays, as the copy that it is, and is in the trash as well: what the step says of the trash
+    /// holds for it as for any other.
+    async fn keep_source(&self, trash: &Key, source: &Listed) -> Result<Removed, ProviderError> {
+        let outcome = match self.provider.head(trash).await? {
+            Some(there) if there.size == source.size => MoveOutcome::AlreadyThere,
+            Some(_) => MoveOutcome::TargetTaken,
+            None => duplicate(self.provider, self.from, trash, source).await?,
+        };
+        if !matches!(outcome, MoveOutcome::Moved | MoveOutcome::AlreadyThere) {
+            return Ok(Removed::Different);
+        }
+        // A copy has no sidecar.
+        remove(self.provider, &sidecar_key(self.from)).await?;
+        Ok(Removed::Gone)
+    }
+
     /// Takes the new key away, where the row does not name it: the same bytes are at the old one, or go back there.
     ///
     /// # Errors
@@ -309,6 +361,8 @@ impl Route<'_> {
     pub(in crate::engine) async fn take_back(&self) -> Result<(), ProviderError> {
         let whole = match (self.look().await?, &self.trash.waiting) {
             ((_, None), _) => true,
+            // It was there before, and stays; only the sidecar is of the file that it was to be.
+            (_, None) if self.backups.new => true,
             // What came out of the trash waits there again.
             ((_, Some(target)), Some(waiting)) => {
                 move_object(self.target, self.to, waiting, &evidence_of(&target)).await?;

@@ -8,10 +8,10 @@ use super::super::changes::{Sites, failed, failed_by};
 use super::super::cleanup::ItemError;
 use super::super::journal::{JournalError, rows};
 use super::super::objects::evidence_of;
-use super::super::relocate::{Migration, Relocation};
+use super::super::relocate::{Backups, Migration, Relocation};
 use super::{UndoRequest, name_of, shown, size_alone, size_of, trashed_at};
 use crate::metadata::FileRecord;
-use crate::metadata::journal::{Action, JournalReader, NewStep, RecordChange, Step, StepState};
+use crate::metadata::journal::{Action, Copy, JournalReader, NewStep, RecordChange, Step, StepState};
 use crate::providers::{EntryKind, Key, Listed, Provider};
 
 /// A step that can be undone, and how.
@@ -29,6 +29,16 @@ pub(super) struct Reversal {
 }
 
 impl Reversal {
+    /// Where it goes from one provider to another.
+    fn backups(&self, copies: &[Copy]) -> Backups {
+        let places = (&self.provider, &self.target, &self.step.key, &self.step.to_key);
+        let (Some(provider), Some(target), Some(from), Some(to)) = places else {
+            return Backups::default();
+        };
+        let (from, to) = (&Key::from(from.as_str()), &Key::from(to.as_str()));
+        Backups::of(copies, (provider, from), (target, to))
+    }
+
     /// The same as a move of its own; `None` where it is none.
     pub(super) fn relocation(&mut self) -> Option<Relocation> {
         let step = &self.step;
@@ -118,7 +128,13 @@ pub(super) async fn judge(
     if let (Action::Migrate, Some(id)) = (step.action, &step.file_id) {
         let sha256 = store.checksum(id).await?;
         let way = request.way.clone();
-        reversal.migration = Some(Migration { way, sha256 });
+        let copies = store.copies(std::slice::from_ref(id)).await?;
+        let copies: Vec<Copy> = copies.into_iter().map(|(_, copy)| copy).collect();
+        reversal.migration = Some(Migration {
+            way,
+            sha256,
+            backups: reversal.backups(&copies),
+        });
     }
     let target = reversal.target.as_ref().or(reversal.provider.as_ref());
     let places = (

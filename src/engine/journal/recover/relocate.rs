@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use super::super::rows;
 use super::{CHANGED, End, Recovery, Stays};
-use crate::engine::relocate::{Copied, Removed, Route, Trash, goes_on};
+use crate::engine::relocate::{Backups, Copied, Removed, Route, Trash, goes_on};
 use crate::engine::sidecar::{self, Absent};
 use crate::failpoint::reach;
-use crate::metadata::journal::{Action, RecordChange, Step};
+use crate::metadata::journal::{Action, Copy, RecordChange, Step};
 use crate::providers::{Key, Provider};
 
 /// How often a row is followed that is edited meanwhile.
@@ -30,6 +30,14 @@ impl Recovery<'_> {
             Action::Migrate => Trash::of_migration((&step.run_id, from), to, step.undoes.as_ref()),
             _ => Trash::default(),
         };
+        let backups = match &step.file_id {
+            Some(id) if step.action == Action::Migrate => {
+                let copies = self.run.copies(std::slice::from_ref(id)).await?;
+                let copies: Vec<Copy> = copies.into_iter().map(|(_, copy)| copy).collect();
+                Backups::of(&copies, (provider, from), (target, to))
+            }
+            _ => Backups::default(),
+        };
         let route = &Route {
             provider,
             from,
@@ -37,6 +45,7 @@ impl Recovery<'_> {
             to,
             evidence,
             trash,
+            backups,
         };
         for _ in 0..FOLLOWED {
             let row = self.record(step.file_id.as_deref()).await?;

@@ -12,10 +12,10 @@ use super::Work;
 use crate::engine::changes::{failed, failed_by};
 use crate::engine::cleanup::{ApplyError, ItemError};
 use crate::engine::delete;
-use crate::engine::migrate::{carry_all, way_is_free};
+use crate::engine::migrate::{carry_all, copies_of, way_is_free};
 use crate::engine::objects::trash_key;
 use crate::engine::refile::destination;
-use crate::engine::relocate::{Migration, Relocation};
+use crate::engine::relocate::Relocation;
 use crate::engine::upload::takes;
 use crate::metadata::{FileRecord, Stamp};
 use crate::providers::{Key, Provider};
@@ -63,9 +63,9 @@ impl Work<'_> {
         for looked in looked {
             match looked {
                 Ok(mut relocation) => {
-                    let sha256 = self.journal.store.checksum(&relocation.before.id).await?;
-                    let way = self.request.way.clone();
-                    relocation.migration = Some(Migration { way, sha256 });
+                    let store = &*self.journal.store;
+                    let copies = copies_of(store, &relocation.before.id).await?;
+                    relocation.by_migration(store, &self.request.way, &copies).await?;
                     waiting.push(relocation);
                 }
                 Err(error) => self.archived.fail(error),
@@ -110,7 +110,11 @@ impl Work<'_> {
                 home.name
             ))
         })?;
-        let found = way_is_free((&provider, &from), (&home, &to), &record).await?;
+        let found = {
+            let copies = copies_of(&*self.journal.store, &id).await;
+            let copies = copies.map_err(|error| failed(&id, "STORAGE_ERROR", &error.to_string()))?;
+            way_is_free((&provider, &from), (&home, &to), (&record, &copies)).await?
+        };
         if let Some(folder) = &target.folder {
             if !folder.takes_from_all && !folder.takes_from.contains(&record.folder) {
                 let reason = format!(
