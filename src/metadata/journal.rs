@@ -106,6 +106,8 @@ pub struct UploadIntent {
     pub size: u64,
     pub owner: Owner,
     pub renewed_at: DateTime<Utc>,
+    /// Providers that are to have a copy, at the same key.
+    pub copies: Vec<String>,
 }
 
 impl UploadIntent {

@@ -183,21 +183,76 @@ fn killed_around_the_copies_nothing_is_lost_and_the_next_run_ends_it() {
         assert_eq!(below(&town.storage()), below(&attic(&town)), "{point}");
         assert_eq!(below(&town.storage()).len(), 1, "{point}");
     }
+}
+
+fn killed_after_its_copies(town: &Deployment) {
     let file = town.env().tmp().join("0.txt");
+    fs::write(&file, "file 0").unwrap();
     let args = ["storage:upload", "--folder", "permits", file.to_str().unwrap()];
-    let killed = town
-        .process()
-        .args(args)
-        .env("CIVIC_FAILPOINT", "upload.after-copies")
-        .output()
-        .unwrap();
+    let mut process = town.process();
+    let killed = process.args(args).env("CIVIC_FAILPOINT", "upload.after-copies");
+    let killed = killed.output().unwrap();
     assert_eq!(killed.status.signal(), Some(9), "{killed:?}");
-    assert_eq!(upload(&town, 1).code, 0);
-    let look = town.cleanup(&["--min-age", "0"]);
-    let counts = &look.json()["data"]["counts"];
-    assert_eq!(counts["orphanedRecords"], 0, "{counts}");
-    // The copy of the upload that died has no record: it is found like any orphan.
-    assert_eq!(counts["orphanedObjects"], 1, "{counts}");
+    assert_eq!(below(&attic(town)).len(), 1);
+}
+
+#[test]
+fn the_copies_of_an_upload_that_died_go_to_the_trash_with_what_it_put() {
+    for point in [
+        None,
+        Some("recover.after-intent"),
+        Some("recover.after-withdrawal"),
+        Some("recover.after-act"),
+    ] {
+        let town = town("");
+        killed_after_its_copies(&town);
+        if let Some(point) = point {
+            let mut process = town.process();
+            let killed = process.args(["storage:trash", "empty", "--older-than", "1d", "--yes"]);
+            let killed = killed.env("CIVIC_FAILPOINT", point).output().unwrap();
+            assert_eq!(killed.status.signal(), Some(9), "{point:?}: {killed:?}");
+        }
+        assert_eq!(upload(&town, 1).code, 0, "{point:?}");
+        assert_eq!(
+            (below(&town.storage()).len(), below(&attic(&town)).len()),
+            (1, 1),
+            "{point:?}"
+        );
+        let look = town.cleanup(&["--min-age", "0"]);
+        assert_eq!(look.count("orphanedRecords"), 0, "{point:?}: {look:?}");
+        assert_eq!(look.count("orphanedObjects"), 0, "{point:?}: {look:?}");
+        let trash = |root: PathBuf| {
+            let runs = fs::read_dir(root.join(".trash")).unwrap();
+            let files = runs.flat_map(|run| fs::read_dir(run.unwrap().path().join("permits")).unwrap());
+            let names = files.map(|file| file.unwrap().file_name().into_string().unwrap());
+            names.filter(|name| !name.ends_with(".meta.trash")).count()
+        };
+        assert_eq!((trash(town.storage()), trash(attic(&town))), (1, 1), "{point:?}");
+    }
+}
+
+#[test]
+fn an_upload_that_died_waits_for_the_provider_of_its_copies_but_not_for_one_that_is_gone() {
+    let town = town("");
+    killed_after_its_copies(&town);
+    let (away, storage) = (town.env().tmp().join("away"), attic(&town));
+    fs::rename(&storage, &away).unwrap();
+    let args = ["storage:trash", "empty", "--older-than", "1d", "--yes"];
+    let run = town.civic(&args);
+    assert!(run.stderr.contains("could not be recovered yet"), "{run:?}");
+    fs::rename(&away, &storage).unwrap();
+    assert_eq!(town.civic(&args).code, 0);
+    assert!(below(&storage).is_empty() && below(&town.storage()).is_empty());
+    // One that storage.yml has no more keeps nobody waiting.
+    killed_after_its_copies(&town);
+    let local = format!("  local: {{ type: local, path: {} }}", town.storage().display());
+    town.providers(&local);
+    town.env()
+        .edit_config(|yaml| yaml.replace("backup_providers: [attic]", "backup_providers: []"));
+    let run = town.civic(&args);
+    assert_eq!(run.code, 0, "{run:?}");
+    assert!(!run.stderr.contains("could not be recovered"), "{run:?}");
+    assert!(below(&town.storage()).is_empty());
 }
 
 #[test]

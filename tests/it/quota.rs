@@ -437,6 +437,7 @@ async fn what_ends_meanwhile_is_found_before_anything_is_refused() {
     let mut dead = Owner::of_this_process();
     dead.process.push('1');
     let intent = |number, owner: &Owner| UploadIntent {
+        copies: Vec::new(),
         file_id: uuid(number),
         run_id: "r".to_owned(),
         provider: "local".to_owned(),

@@ -319,6 +319,7 @@ async fn a_purge_is_finished_and_touches_nothing_that_changed() {
 
 fn intent(journal: &Journal, number: u32) -> UploadIntent {
     UploadIntent {
+        copies: Vec::new(),
         file_id: uuid(number),
         run_id: "20261123T120000-00000000".to_owned(),
         provider: "local".to_owned(),

@@ -219,6 +219,7 @@ mod tests {
     fn ten_minutes_of_silence_are_death_whoever_it_is() {
         let now = Utc::now();
         let intent = |minutes| UploadIntent {
+            copies: Vec::new(),
             file_id: String::new(),
             run_id: String::new(),
             provider: String::new(),

@@ -69,6 +69,12 @@ impl Remains {
         let of_intents = self.intents.iter().map(|intent| intent.provider.as_str());
         of_steps.chain(of_intents).collect()
     }
+
+    /// Providers that may have a copy of a file whose upload was never ended.
+    pub fn backups(&self) -> BTreeSet<&str> {
+        let copies = self.intents.iter().flat_map(|intent| &intent.copies);
+        copies.map(String::as_str).collect()
+    }
 }
 
 /// Whether the step changes what a row says and leaves bytes alone: then there is a sidecar to be written anew.

@@ -68,7 +68,14 @@ impl Place {
             size: u64::try_from(self.record.size).unwrap_or_default(),
             owner: desk.owner.clone(),
             renewed_at: now,
+            copies: self.backups(request).map(|other| other.name.clone()).collect(),
         }
+    }
+
+    /// Every provider that keeps backups, and is not where the file itself is to be.
+    fn backups<'a>(&self, request: &'a UploadRequest) -> impl Iterator<Item = &'a Arc<Provider>> {
+        let own = &request.targets.provider(self.target).name;
+        request.backups.iter().filter(move |other| other.name != *own)
     }
 }
 
@@ -162,12 +169,7 @@ async fn back_up(line: &Line, candidate: &Candidate, place: &Place) -> BackedUp 
             details: None,
         });
     }
-    for provider in line
-        .request
-        .backups
-        .iter()
-        .filter(|other| other.name != primary.name)
-    {
+    for provider in place.backups(&line.request) {
         match copy(line, provider, candidate, place).await {
             Ok(places) => {
                 let copy = Copy {

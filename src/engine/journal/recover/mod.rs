@@ -6,6 +6,7 @@
 //! should it wake; then a lease on the provider keeps a second recovery out.
 
 mod relocate;
+mod upload;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -22,8 +23,7 @@ use crate::engine::ownership::{Permit, secure};
 use crate::engine::sidecar::{self, Absent, SidecarError};
 use crate::failpoint::reach;
 use crate::metadata::journal::{
-    Action, Evidence, Intended, NewStep, RecordChange, Run, RunStatus, Settlement, Step, StepState,
-    UploadIntent,
+    Action, Evidence, NewStep, RecordChange, Run, RunStatus, Settlement, Step, StepState,
 };
 use crate::metadata::{FileRecord, MetadataError};
 use crate::providers::{Key, Provider, ProviderError};
@@ -76,11 +76,12 @@ pub async fn recover(journal: &Journal, providers: &[Arc<Provider>]) -> Result<R
         journal,
         claim: journal.claim().await?,
         run: &run,
+        known: providers,
         held: HashMap::new(),
         report: RecoveryReport::default(),
     };
     recovery.end_runs(&seen.dead).await?;
-    recovery.hold(&seen, providers).await?;
+    recovery.hold(&seen).await?;
     // What another recovery did before the leases were granted is done.
     let remains = Remains::find(journal).await?;
     // Steps first: that of a recovery which died may be about an upload whose intent is still there.
@@ -88,7 +89,8 @@ pub async fn recover(journal: &Journal, providers: &[Arc<Provider>]) -> Result<R
         recovery.step(step).await?;
     }
     for intent in &remains.intents {
-        recovery.upload(intent).await?;
+        // On the heap, as few need it.
+        Box::pin(recovery.upload(intent)).await?;
     }
     let report = recovery.report;
     let status = match report.left.as_slice() {
@@ -147,6 +149,7 @@ struct Recovery<'a> {
     journal: &'a Journal,
     run: &'a RunHandle,
     claim: Claim,
+    known: &'a [Arc<Provider>],
     held: HashMap<String, Arc<Provider>>,
     report: RecoveryReport,
 }
@@ -173,9 +176,15 @@ impl Recovery<'_> {
         Ok(())
     }
 
-    async fn hold(&mut self, remains: &Remains, providers: &[Arc<Provider>]) -> Result<(), JournalError> {
-        for name in remains.providers() {
-            let Some(provider) = providers.iter().find(|provider| provider.name == name) else {
+    fn knows(&self, name: &str) -> bool {
+        self.known.iter().any(|provider| provider.name == name)
+    }
+
+    async fn hold(&mut self, remains: &Remains) -> Result<(), JournalError> {
+        let mut names = remains.providers();
+        names.extend(remains.backups().into_iter().filter(|name| self.knows(name)));
+        for name in names {
+            let Some(provider) = self.known.iter().find(|provider| provider.name == name) else {
                 let left = format!("provider {name} is not among those that this command works with");
                 self.report.left.push(left);
                 continue;
@@ -197,57 +206,6 @@ impl Recovery<'_> {
             }
         }
         Ok(())
-    }
-
-    async fn upload(&mut self, intent: &UploadIntent) -> Result<(), JournalError> {
-        let Some(provider) = self.held.get(&intent.provider).cloned() else {
-            return Ok(());
-        };
-        match self.end_upload(intent, &provider).await {
-            Ok(true) => self.report.trashed += 1,
-            Ok(false) => self.report.withdrawn += 1,
-            Err(Stays::Provider(error)) => self.report.left.push(error.to_string()),
-            Err(Stays::Journal(error)) => return Err(error),
-        }
-        Ok(())
-    }
-
-    /// Whether an object went to the trash. The intent goes before the object is touched: from then on its process can
-    /// commit no record, and whether it had is looked up after that.
-    async fn end_upload(&self, intent: &UploadIntent, provider: &Provider) -> Result<bool, Stays> {
-        self.run.check().await?;
-        let ids = std::slice::from_ref(&intent.file_id);
-        let key = Key::from(intent.key.as_str());
-        let found = match self.record(Some(&intent.file_id)).await? {
-            Some(_) => None,
-            None => provider.head(&key).await?,
-        };
-        let Some(found) = found else {
-            self.journal.store.withdraw_intents(ids).await?;
-            return Ok(false);
-        };
-        let step = NewStep {
-            action: Action::Trash,
-            provider: provider.name.clone(),
-            to_key: Some(text(&objects::trash_key(provider, self.run.id(), &key)?)),
-            to_provider: None,
-            key: Some(intent.key.clone()),
-            evidence: Some(objects::evidence_of(&found)),
-            file_id: Some(intent.file_id.clone()),
-            before: None,
-            after: None,
-            change: None,
-            undoes: None,
-        };
-        let answers = self.run.intend(vec![step.clone()]).await?;
-        let Some(Intended::Written(number)) = answers.first() else {
-            return Ok(false);
-        };
-        reach("recover.after-intent");
-        let step = written(self.run.id(), *number, step, self.journal.clock.now());
-        let end = self.finish(&step, provider).await?;
-        self.settle(&step, end).await?;
-        Ok(true)
     }
 
     async fn step(&mut self, step: &Step) -> Result<(), JournalError> {

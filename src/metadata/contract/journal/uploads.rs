@@ -2,12 +2,13 @@
 
 use super::super::{Seed, id};
 use super::{Make, at, begin, owner};
-use crate::metadata::journal::{JournalStore, StoredFile, UploadIntent};
+use crate::metadata::journal::{Copy, JournalStore, StoredFile, UploadIntent};
 use crate::metadata::quota::Limits;
 use crate::metadata::{FileRecord, Stamp};
 
 fn intent(number: u64) -> UploadIntent {
     UploadIntent {
+        copies: vec!["attic".to_owned()],
         file_id: id(number),
         run_id: "r1".to_owned(),
         provider: "local".to_owned(),
@@ -53,7 +54,22 @@ pub(crate) async fn an_upload_becomes_a_record_and_leaves_no_intent(seeded: &Mak
         .await
         .unwrap();
     assert_eq!(store.intents().await.unwrap(), [intent(1)]);
-    assert_eq!(store.commit_uploads(&[file(1)], false).await.unwrap(), [""; 0]);
+    let vault = Copy {
+        provider: "vault".to_owned(),
+        key: intent(1).key,
+    };
+    let made_elsewhere = StoredFile {
+        copies: vec![vault.clone()],
+        ..file(1)
+    };
+    let refused = store.commit_uploads(&[made_elsewhere], false).await.unwrap();
+    assert_eq!(refused, [""; 0]);
+    let copies = store.copies(&[id(1)]).await.unwrap();
+    assert_eq!(
+        copies,
+        [(id(1), vault)],
+        "those that were made, not those that were to be"
+    );
     assert_eq!(store.get(&id(1)).await.unwrap(), Some(file(1).record));
     assert_eq!(store.checksum(&id(1)).await.unwrap(), Some(file(1).sha256));
     assert_eq!(store.checksum(&id(2)).await.unwrap(), None);
@@ -68,6 +84,7 @@ pub(crate) async fn an_upload_whose_intent_is_gone_is_refused_and_the_others_are
         .await
         .unwrap();
     store.withdraw_intents(&[id(1)]).await.unwrap();
+    assert_eq!(store.copies(&[id(1)]).await.unwrap(), []);
     let refused = store.commit_uploads(&[file(1), file(2)], false).await.unwrap();
     assert_eq!(refused, [id(1)]);
     assert_eq!(store.get(&id(1)).await.unwrap(), None);

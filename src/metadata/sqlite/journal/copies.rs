@@ -15,6 +15,13 @@ pub(super) fn remember(connection: &Connection, file_id: &str, copies: &[Copy]) 
     Ok(())
 }
 
+pub(super) fn forget(connection: &Connection, file_id: &str) -> Answer<()> {
+    connection
+        .prepare_cached("DELETE FROM main.civic_storage_copies WHERE file_id = ?1")?
+        .execute([file_id])?;
+    Ok(())
+}
+
 /// Of these files, ordered by provider. None where no command of this version ever wrote.
 pub(super) fn of(connection: &Connection, file_ids: &[String]) -> Answer<Vec<(String, Copy)>> {
     let there = "SELECT 1 FROM main.sqlite_schema WHERE type = 'table' AND name = 'civic_storage_copies'";

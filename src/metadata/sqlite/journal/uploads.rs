@@ -4,7 +4,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::values::{Answer, count, micros, owner, signed, time};
 use super::{change, quota};
-use crate::metadata::journal::{Admissions, StoredFile, UploadIntent};
+use crate::metadata::journal::{Admissions, Copy, StoredFile, UploadIntent};
 use crate::metadata::quota::{Admission, Limits};
 
 /// Writes down those that are let in.
@@ -38,7 +38,11 @@ fn write(connection: &Connection, intent: &UploadIntent) -> Answer<()> {
         intent.owner.process,
         micros(intent.renewed_at),
     ])?;
-    Ok(())
+    let copies = intent.copies.iter().map(|provider| Copy {
+        provider: provider.clone(),
+        key: intent.key.clone(),
+    });
+    super::copies::remember(connection, &intent.file_id, &copies.collect::<Vec<_>>())
 }
 
 /// The ids that were refused: nobody's intent any more, or the id of a record.
@@ -47,7 +51,9 @@ pub(super) fn commit(connection: &Connection, files: &[StoredFile]) -> Answer<Ve
     for file in files {
         let id = &file.record.id;
         if is_intended(connection, id)? && change::insert(connection, &file.record)? {
-            withdraw(connection, id)?;
+            unintend(connection, id)?;
+            // Those that were made, instead of those that were to be.
+            super::copies::forget(connection, id)?;
             remember(connection, id, &file.sha256)?;
             super::copies::remember(connection, id, &file.copies)?;
         } else if !is_committed(connection, file)? {
@@ -92,7 +98,16 @@ fn is_intended(connection: &Connection, file_id: &str) -> Answer<bool> {
     Ok(found.is_some())
 }
 
+/// With what was written down of its copies, unless there is a record that they are of.
 pub(super) fn withdraw(connection: &Connection, file_id: &str) -> Answer<()> {
+    unintend(connection, file_id)?;
+    if super::super::queries::get(connection, file_id)?.is_none() {
+        super::copies::forget(connection, file_id)?;
+    }
+    Ok(())
+}
+
+fn unintend(connection: &Connection, file_id: &str) -> Answer<()> {
     connection
         .prepare_cached("DELETE FROM main.civic_storage_intents WHERE file_id = ?1")?
         .execute([file_id])?;
@@ -107,6 +122,10 @@ pub(super) fn all(connection: &Connection) -> Answer<Vec<UploadIntent>> {
     while let Some(row) = rows.next()? {
         intents.push(read(row)?);
     }
+    for intent in &mut intents {
+        let copies = super::copies::of(connection, std::slice::from_ref(&intent.file_id))?;
+        intent.copies = copies.into_iter().map(|(_, copy)| copy.provider).collect();
+    }
     Ok(intents)
 }
 
@@ -119,6 +138,7 @@ fn read(row: &Row<'_>) -> Answer<UploadIntent> {
         size: count(row, "size")?,
         owner: owner(row)?,
         renewed_at: time(row, "renewed_at")?,
+        copies: Vec::new(),
     })
 }
 

@@ -38,6 +38,7 @@ fn op() -> impl Strategy<Value = Op> {
 
 fn intent(number: u64, size: u64) -> UploadIntent {
     UploadIntent {
+        copies: Vec::new(),
         file_id: id(number),
         run_id: "r1".to_owned(),
         provider: "local".to_owned(),
