@@ -82,8 +82,7 @@ impl Provider {
                 Lister::Gcs(gcs) => gcs.delete_if(key, etag).await,
             }
         };
-        self.counted(("delete", key.as_str().unwrap_or_default()), asked)
-            .await
+        self.counted(("delete", key), asked).await
     }
 
     /// Whether [`Provider::delete_seen`] of what has an ETag is on condition here; the first call tries it.

@@ -17,7 +17,7 @@ use object_store::{
     ObjectStore, PutMultipartOptions, PutOptions, PutPayload, PutResult, RenameOptions, Result, UploadPart,
 };
 
-use super::{Listing, ProviderError};
+use super::ProviderError;
 use crate::metrics::{Key, Metrics, Sample};
 
 /// Counts for one provider.
@@ -48,16 +48,37 @@ impl Meter {
         }
     }
 
-    /// Counts a listing when it ends, or nobody wants more of it.
-    pub(super) fn listing(&self, prefix: &str, listing: Listing) -> Listing {
+    /// Counts a listing below a prefix when it ends, or nobody wants more of it.
+    pub(super) fn watched<T: 'static, E: 'static>(
+        &self,
+        operation: &'static str,
+        prefix: &str,
+        listing: BoxStream<'static, std::result::Result<T, E>>,
+    ) -> BoxStream<'static, std::result::Result<T, E>> {
         Watched {
             inner: listing,
-            timer: Some(self.begin_at("list", prefix)),
-            seen: |_: &super::Listed| 0,
+            timer: Some(self.begin_at(operation, prefix)),
+            seen: |_: &T| 0,
             bytes: 0,
             failed: false,
         }
         .boxed()
+    }
+
+    /// The same for a listing of the store's own.
+    fn listing(
+        &self,
+        prefix: Option<&Path>,
+        listing: BoxStream<'static, Result<ObjectMeta>>,
+    ) -> BoxStream<'static, Result<ObjectMeta>> {
+        self.watched("list", &self.below(prefix), listing)
+    }
+
+    /// The store's prefix as one of keys: it ends at a `/` where there is any.
+    fn below(&self, prefix: Option<&Path>) -> String {
+        let prefix = prefix.map(|prefix| format!("{prefix}/")).unwrap_or_default();
+        let below = prefix.strip_prefix(self.prefix.as_str());
+        below.unwrap_or(&prefix).to_owned()
     }
 }
 
@@ -144,6 +165,8 @@ impl ObjectStore for Measured {
         match self.inner.put_multipart_opts(location, opts).await {
             Ok(inner) => Ok(Box::new(Parts {
                 inner,
+                meter: self.meter.clone(),
+                location: location.clone(),
                 timer: Some(timer),
                 bytes: 0,
             })),
@@ -194,7 +217,7 @@ impl ObjectStore for Measured {
     }
 
     fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
-        self.inner.list(prefix)
+        self.meter.listing(prefix, self.inner.list(prefix))
     }
 
     fn list_with_offset(
@@ -202,11 +225,13 @@ impl ObjectStore for Measured {
         prefix: Option<&Path>,
         offset: &Path,
     ) -> BoxStream<'static, Result<ObjectMeta>> {
-        self.inner.list_with_offset(prefix, offset)
+        self.meter
+            .listing(prefix, self.inner.list_with_offset(prefix, offset))
     }
 
     async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
-        self.inner.list_with_delimiter(prefix).await
+        let timer = self.meter.begin_at("list", &self.meter.below(prefix));
+        timer.ended(self.inner.list_with_delimiter(prefix).await, 0)
     }
 
     async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> Result<()> {
@@ -224,6 +249,8 @@ impl ObjectStore for Measured {
 #[derive(Debug)]
 struct Parts {
     inner: Box<dyn MultipartUpload>,
+    meter: Meter,
+    location: Path,
     timer: Option<Timer>,
     bytes: u64,
 }
@@ -244,7 +271,8 @@ impl MultipartUpload for Parts {
     }
 
     async fn abort(&mut self) -> Result<()> {
-        self.inner.abort().await
+        let timer = self.meter.begin("abort", &self.location);
+        timer.ended(self.inner.abort().await, 0)
     }
 }
 
@@ -292,67 +320,5 @@ impl<S, T> Drop for Watched<S, T> {
 }
 
 #[cfg(test)]
-mod tests {
-    use object_store::ObjectStoreExt;
-    use object_store::memory::InMemory;
-
-    use super::*;
-
-    #[test]
-    fn the_folder_of_a_key_is_that_of_its_file() {
-        for (key, expected) in [
-            ("permits/a.pdf", "permits"),
-            ("archive/permits/a.pdf", "archive/permits"),
-            (".trash/20261123T120000-00000000/permits/a.pdf", "permits"),
-            (".civic/marker.json", ""),
-            ("a.pdf", ""),
-            ("", ""),
-            ("permits/", "permits"),
-        ] {
-            assert_eq!(folder(key), expected, "{key}");
-        }
-    }
-
-    #[tokio::test]
-    async fn what_is_done_is_counted_and_an_answer_is_no_failure() {
-        let metrics = Arc::new(Metrics::default());
-        let store = Measured {
-            inner: Arc::new(InMemory::new()),
-            meter: Meter {
-                metrics: Arc::clone(&metrics),
-                provider: "cloud".to_owned(),
-                prefix: "town/".to_owned(),
-            },
-        };
-        let at = Path::from("town/permits/a");
-        store.put(&at, "12345".into()).await.unwrap();
-        store.get(&at).await.unwrap().bytes().await.unwrap();
-        store.get(&Path::from("town/permits/b")).await.unwrap_err();
-        store.head(&at).await.unwrap();
-        store.copy(&at, &Path::from("town/public/a")).await.unwrap();
-        store.delete(&at).await.unwrap();
-        let mut upload = store.put_multipart(&at).await.unwrap();
-        upload.put_part("123".into()).await.unwrap();
-        upload.complete().await.unwrap();
-        drop(store.put_multipart(&at).await.unwrap());
-        let counted: Vec<_> = metrics
-            .take()
-            .into_iter()
-            .map(|(key, series)| {
-                assert_eq!((key.provider.as_str(), key.folder.as_str()), ("cloud", "permits"));
-                (key.operation, series.count, series.failures, series.bytes)
-            })
-            .collect();
-        let row = |operation: &str, count, failures, bytes| (operation.to_owned(), count, failures, bytes);
-        assert_eq!(
-            counted,
-            [
-                row("copy", 1, 0, 0),
-                row("delete", 1, 0, 0),
-                row("get", 2, 0, 5),
-                row("head", 1, 0, 0),
-                row("put", 3, 1, 8),
-            ]
-        );
-    }
-}
+#[path = "measured_tests.rs"]
+mod tests;

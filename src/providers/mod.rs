@@ -188,7 +188,7 @@ impl Provider {
             Lister::Gcs(gcs) => gcs.list(request),
         };
         match &self.meter {
-            Some(meter) => meter.listing(&prefix, listing),
+            Some(meter) => meter.watched("list", &prefix, listing),
             None => listing,
         }
     }
@@ -212,9 +212,10 @@ impl Provider {
     /// Counts what is asked beside [`Self::store`].
     async fn counted<T>(
         &self,
-        (operation, key): (&'static str, &str),
+        (operation, key): (&'static str, &Key),
         asked: impl Future<Output = Result<T, ProviderError>>,
     ) -> Result<T, ProviderError> {
+        let key = key.as_str().unwrap_or_default();
         let timer = self.meter.as_ref().map(|meter| meter.begin_at(operation, key));
         let answer = asked.await;
         match timer {
@@ -236,8 +237,7 @@ impl Provider {
                 Lister::Gcs(gcs) => gcs.head(key).await,
             }
         };
-        self.counted(("head", key.as_str().unwrap_or_default()), asked)
-            .await
+        self.counted(("head", key), asked).await
     }
 
     /// Uploads in parts that were begun and not ended, in no order. None where the provider forgets them by itself, as
@@ -245,10 +245,14 @@ impl Provider {
     ///
     /// An end without an error is the end of everything.
     pub fn unfinished_uploads(&self) -> BoxStream<'static, Result<UnfinishedUpload, ProviderError>> {
-        match &self.lister {
+        let uploads = match &self.lister {
             Lister::S3(s3) => s3.unfinished_uploads(),
             Lister::Gcs(gcs) => gcs.unfinished_uploads(),
-            Lister::Local(_) | Lister::Azure(_) => stream::empty().boxed(),
+            Lister::Local(_) | Lister::Azure(_) => return stream::empty().boxed(),
+        };
+        match &self.meter {
+            Some(meter) => meter.watched("uploads", "", uploads),
+            None => uploads,
         }
     }
 
@@ -260,9 +264,10 @@ impl Provider {
     /// # Cancellation
     /// Safe to repeat.
     pub async fn abort_upload(&self, upload: &UnfinishedUpload) -> Result<bool, ProviderError> {
+        let what = ("abort", &upload.key);
         match &self.lister {
-            Lister::S3(s3) => s3.abort_upload(upload).await,
-            Lister::Gcs(gcs) => gcs.abort_upload(upload).await,
+            Lister::S3(s3) => self.counted(what, s3.abort_upload(upload)).await,
+            Lister::Gcs(gcs) => self.counted(what, gcs.abort_upload(upload)).await,
             Lister::Local(_) | Lister::Azure(_) => Ok(false),
         }
     }
@@ -277,7 +282,7 @@ impl Provider {
                 Lister::Gcs(gcs) => gcs.probe().await,
             }
         };
-        self.counted(("probe", ""), asked).await
+        self.counted(("probe", &Key::from("")), asked).await
     }
 
     /// The most bytes that a copy in one request takes; `None` where any object is copied in one. Larger ones go in parts.
@@ -306,18 +311,18 @@ impl Provider {
         to: &Key,
         part: Option<u64>,
     ) -> Result<bool, ProviderError> {
-        let asked = async {
-            match &self.lister {
-                Lister::S3(s3) => s3.copy_in_parts(from, to, part.unwrap_or(s3::PART)).await,
-                Lister::Local(_) | Lister::Azure(_) | Lister::Gcs(_) => Err(ProviderError::Invalid {
-                    provider: self.name.clone(),
-                    operation: "copy",
-                    reason: "it copies objects whole, whatever their size".to_owned(),
-                }),
+        match &self.lister {
+            Lister::S3(s3) => {
+                let part = part.unwrap_or(s3::PART);
+                self.counted(("copy", from), s3.copy_in_parts(from, to, part))
+                    .await
             }
-        };
-        self.counted(("copy", from.as_str().unwrap_or_default()), asked)
-            .await
+            Lister::Local(_) | Lister::Azure(_) | Lister::Gcs(_) => Err(ProviderError::Invalid {
+                provider: self.name.clone(),
+                operation: "copy",
+                reason: "it copies objects whole, whatever their size".to_owned(),
+            }),
+        }
     }
 
     /// Brings a copy between these keys to its end that a program which died had begun, where the provider makes copies
@@ -331,7 +336,7 @@ impl Provider {
     /// Safe: the same call goes on.
     pub async fn settle_copy(&self, from: &Key, to: &Key) -> Result<bool, ProviderError> {
         match &self.lister {
-            Lister::Azure(azure) => azure.settle_copy(from, to).await,
+            Lister::Azure(azure) => self.counted(("settle", from), azure.settle_copy(from, to)).await,
             Lister::Local(_) | Lister::S3(_) | Lister::Gcs(_) => Ok(false),
         }
     }
@@ -383,7 +388,10 @@ impl Provider {
     /// own. What fails here harms nothing.
     pub async fn sweep(&self) {
         if let Lister::Local(local) = &self.lister {
-            local.sweep().await;
+            let swept = self.counted(("sweep", &Key::from("")), local.sweep()).await;
+            if let Err(error) = swept {
+                tracing::debug!("unfinished files may be left: {error}");
+            }
         }
     }
 
@@ -391,7 +399,10 @@ impl Provider {
     /// the trash itself stays. What fails here harms nothing.
     pub async fn tidy(&self, key: &Key) {
         if let Lister::Local(local) = &self.lister {
-            local.tidy(key).await;
+            let tidied = self.counted(("tidy", key), local.tidy(key)).await;
+            if let Err(error) = tidied {
+                tracing::debug!("empty directories are left in the trash: {error}");
+            }
         }
     }
 

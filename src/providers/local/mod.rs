@@ -88,23 +88,25 @@ impl LocalStore {
     }
 
     /// Removes unfinished files that dead processes left.
-    pub async fn sweep(&self) {
-        let swept = self.blocking("sweep", |store| place::sweep(&RootDir::open(&store.root)?));
-        if let Err(error) = swept.await {
-            tracing::debug!("unfinished files may be left: {error}");
-        }
+    ///
+    /// # Errors
+    /// Where some may be left.
+    pub async fn sweep(&self) -> Result<(), ProviderError> {
+        self.blocking("sweep", |store| place::sweep(&RootDir::open(&store.root)?))
+            .await
     }
 
     /// Removes empty directories above a key in the trash, as far as its run's own.
-    pub async fn tidy(&self, key: &Key) {
+    ///
+    /// # Errors
+    /// Where they may be left.
+    pub async fn tidy(&self, key: &Key) -> Result<(), ProviderError> {
         let key = key.clone();
-        let tidied = self.blocking("tidy", move |store| {
+        self.blocking("tidy", move |store| {
             place::remove_empty_above(&RootDir::open(&store.root)?, key.as_bytes());
             Ok(())
-        });
-        if let Err(error) = tidied.await {
-            tracing::debug!("empty directories are left in the trash: {error}");
-        }
+        })
+        .await
     }
 
     fn head_blocking(&self, key: &Key) -> Result<Option<Listed>, Fault> {
