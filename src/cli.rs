@@ -253,12 +253,17 @@ fn execute(cli: Cli, name: &str, started: Instant) -> Exit {
     let format = cli.format();
     let shown = format.as_ref().map_or(Some(Format::Json), |format| *format);
     let printer = Printer::new(cli.global.printer(shown));
-    let result = format.and_then(|_| {
-        let context = Context::new(cli.global, printer.clone());
-        let result = cli.command.run(&context);
+    if let Err(error) = format {
+        return printer.conclude(&Err(error), started.elapsed());
+    }
+    let context = Context::new(cli.global, printer.clone());
+    let result = cli.command.run(&context);
+    let took = started.elapsed();
+    let exit = printer.conclude(&result, took);
+    // Whoever asked has the answer by now. Completions and manual pages are of no deployment.
+    if name.starts_with("storage:") {
         let failed = !matches!(&result, Ok(outcome) if outcome.failure.is_none());
-        context.keep_metrics(name, failed, started.elapsed());
-        result
-    });
-    printer.conclude(&result, started.elapsed())
+        context.keep_metrics(name, failed, took);
+    }
+    exit
 }

@@ -20,7 +20,7 @@ use crate::engine::marker::Claim;
 use crate::engine::{Clock, Interrupt, SystemClock};
 use crate::error::{Code, Exit, Failure};
 use crate::metadata::journal::{JournalReader, JournalStore, Owner};
-use crate::metadata::sqlite::{self, SqliteJournal, SqliteStore};
+use crate::metadata::sqlite::{self, Patience, SqliteJournal, SqliteStore};
 use crate::metadata::{MetadataStore, ProviderRoots};
 use crate::metrics::{Key, Metrics, Sample};
 use crate::output::{LogSettings, Printer, ProgressMode, Reporter};
@@ -341,31 +341,41 @@ impl Context {
         self.metrics.record(key, sample);
     }
 
-    /// Keeps what this run has counted, where it changed something or handed out files. That never fails the run.
+    /// Keeps what this run has counted, where a command that writes has made the table for it. That never fails the run, and
+    /// never holds up one that only asked.
     pub fn keep_metrics(&self, command: &str, failed: bool, took: Duration) {
-        let Some(store) = self.metadata.get() else {
-            return;
-        };
-        // Neither a question nor a dry run leaves anything behind.
-        if self.journal.get().is_none() && command != "storage:download" {
-            return;
-        }
         let key = Key {
             operation: command.to_owned(),
             provider: String::new(),
             folder: String::new(),
         };
-        self.metrics.record(
-            key,
-            Sample {
-                failed,
-                bytes: 0,
-                took,
-            },
-        );
-        match store.add_metrics(&self.metrics.take()) {
+        let sample = Sample {
+            failed,
+            bytes: 0,
+            took,
+        };
+        self.metrics.record(key, sample);
+        let Some(store) = self.counted_in() else {
+            return;
+        };
+        let patience = match self.journal.get() {
+            Some(_) => Patience::Done,
+            None => Patience::Asked,
+        };
+        match store.add_metrics(&self.metrics.take(), patience) {
             Ok(kept) => tracing::debug!("metrics are {}", if kept { "kept" } else { "not kept" }),
             Err(error) => tracing::debug!("metrics are not kept: {error}"),
+        }
+    }
+
+    /// The database, also of a command that had no use for it, or found storage.yml to be wrong.
+    fn counted_in(&self) -> Option<SqliteStore> {
+        if let Some(store) = self.metadata.get() {
+            return Some(store.clone());
+        }
+        match config::locate(&self.load_request().ok()?).ok()?.database {
+            DatabaseUrl::Sqlite(path) => SqliteStore::to_count(&path),
+            DatabaseUrl::Postgres(_) => None,
         }
     }
 
@@ -417,14 +427,12 @@ impl Context {
     }
 }
 
-/// An interrupt drops the work, which ends what it had under way; nothing is waited for.
+/// How long threads whose work nobody waits for any more may take to notice.
+const LEAVE: Duration = Duration::from_millis(100);
+
+/// Ctrl-C or SIGTERM drops the work, which ends what it had under way.
 fn drive<T>(builder: Builder, work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
-    run_until(builder, work, async {
-        // Where no signal can be listened to, the system's own way of ending the process stays.
-        if tokio::signal::ctrl_c().await.is_err() {
-            std::future::pending::<()>().await;
-        }
-    })
+    run_until(builder, work, async { stop_signal().await })
 }
 
 /// Ctrl-C, or what service managers send: heard from this call on, not from when it is waited for.
@@ -467,6 +475,7 @@ fn run_until<T>(
             () = stop => Err(Failure::interrupted()),
         }
     });
-    runtime.shutdown_background();
+    // What was dropped may be about to end: a thread that reads the database is in the way of what is to be kept there.
+    runtime.shutdown_timeout(LEAVE);
     result
 }

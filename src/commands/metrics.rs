@@ -14,8 +14,8 @@ use crate::resilience::Phase;
 
 /// Shows what was asked of providers and which commands ran: how often, how well, how fast
 ///
-/// Each command that changes something, and each download, adds what it did when it ends. Half of all operations took no longer
-/// than P50, 99 of 100 no longer than P99.
+/// Each command adds what it did when it ends, once one that writes has made the table for it. Half of all operations took no
+/// longer than P50, 99 of 100 no longer than P99.
 #[derive(Debug, Args)]
 pub struct MetricsArgs {
     /// How the numbers are written; prometheus is for a monitoring system, or the textfile collector of its node exporter

@@ -62,7 +62,7 @@ impl Edit {
     /// # Errors
     /// Where a change cannot be made, or leads to a configuration with problems, or to an unknown key.
     pub(super) fn plan(request: &LoadRequest, changes: Vec<Change>) -> Result<Self, ConfigError> {
-        let located = locate::locate(request)?;
+        let located = locate(request)?;
         let file = located.config_file;
         let before = read(&file)?;
         let document = Document::parse(before.clone()).map_err(|error| Problem {

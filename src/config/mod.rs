@@ -40,7 +40,7 @@ pub use edit::{Edit, WriteError};
 pub use env::HOST;
 pub use error::{ConfigError, Problem, Warning};
 pub use folders::{FolderFields, add_folder, remove_folder, update_folder};
-pub use locate::{DatabaseUrl, Located, absolute};
+pub use locate::{DatabaseUrl, Located, absolute, locate};
 pub use model::*;
 pub use path::{KeyPath, Step};
 pub use report::nearest;
@@ -116,7 +116,7 @@ struct Reading {
 /// # Errors
 /// Everything that is wrong with it; where there is no file at all, with the hint to make one.
 pub fn load(request: &LoadRequest) -> Result<Loaded, ConfigError> {
-    let located = locate::locate(request)?;
+    let located = locate(request)?;
     let text = read(&located.config_file)?;
     let reading = interpret(
         &located.config_file,

@@ -1,5 +1,7 @@
 //! What is counted: it outlives the process, adds up over all of them, and reads as Prometheus reads it.
 
+mod asking;
+
 use std::fs;
 use std::io::Write;
 use std::process::{Command, Stdio};
@@ -122,15 +124,6 @@ fn a_reset_begins_anew() {
 }
 
 #[test]
-fn where_no_command_has_written_nothing_is_kept() {
-    let env = TestEnv::fixture();
-    let before = env.tree();
-    assert_eq!(Run::of(&env, ["storage:cleanup"]).code, 0);
-    assert_eq!(Run::of(&env, ["storage:metrics"]).code, 0);
-    before.assert_unchanged(&env.tree());
-}
-
-#[test]
 fn prometheus_takes_what_it_is_given() {
     let deployment = Deployment::new();
     let env = deployment.env();
@@ -221,24 +214,4 @@ fn the_script_for_the_textfile_collector_leaves_one_whole_file() {
         text.contains("civic_storage_operation_duration_seconds_count"),
         "{text}"
     );
-}
-
-#[test]
-fn questions_and_dry_runs_leave_the_counts_as_they_are() {
-    let deployment = Deployment::new();
-    let env = deployment.env();
-    let id = upload(env, &[source(env, "a.txt", 1)]).json()["data"]["successful"][0]["id"]
-        .as_str()
-        .unwrap()
-        .to_owned();
-    let counts = || Run::of(env, ["storage:metrics", "--output", "csv"]).stdout;
-    let before = counts();
-    for args in [
-        vec!["storage:cleanup"],
-        vec!["storage:info", &id],
-        vec!["storage:move", &id, "--folder", "public", "--dry-run"],
-    ] {
-        assert_eq!(Run::of(env, args).code, 0);
-    }
-    assert_eq!(counts(), before);
 }

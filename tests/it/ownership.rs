@@ -88,7 +88,7 @@ fn a_copied_database_destroys_nothing_of_the_original() {
 fn a_dry_run_on_a_copy_warns_and_writes_nothing() {
     let (town, run) = owned();
     let staging = copy(&town);
-    let before = town.env().tree();
+    let first = town.env().but_counts();
     let id = uuid(2);
     let commands: [&[&str]; 7] = [
         &["storage:migrate", "--rebase"],
@@ -100,12 +100,14 @@ fn a_dry_run_on_a_copy_warns_and_writes_nothing() {
         &["storage:cleanup"],
     ];
     for command in commands {
+        let before = town.env().tree();
         let dry = town.civic(&[command, &["--dry-run", "--database", &staging]].concat());
         assert_eq!(dry.code, 0, "{dry:?}");
         assert!(dry.stderr.contains("ownership"), "{dry:?}");
         before.assert_unchanged(&town.env().tree());
         let own = town.civic(&[command, &["--dry-run"]].concat());
         assert!(own.code == 0 && !own.stderr.contains("ownership"), "{own:?}");
+        first.assert_unchanged(&town.env().but_counts());
     }
 }
 

@@ -1,8 +1,11 @@
 //! `storage_files` in SQLite, read beside CivicPress, which may be writing, and changed by not a byte: not the database,
 //! not its `-wal` or `-shm`, not the directory (see `session` for how).
 //!
-//! Nothing here writes, but for [`create`], which makes a database where there is none. Questions run on blocking threads with a connection from a small pool; a scan has one to itself.
+//! Nothing here writes, but for [`create`], which makes a database where there is none. Where this program has written before
+//! and may do so again, a database at rest has a WAL for as long as it is asked (see `beside` for why), and is one file again
+//! afterwards. Questions run on blocking threads with a connection from a small pool; a scan has one to itself.
 
+mod beside;
 mod cancel;
 mod create;
 mod filter;
@@ -28,8 +31,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use async_trait::async_trait;
 use tokio::sync::Semaphore;
 
-pub use self::journal::SqliteJournal;
+pub use self::journal::{Patience, SqliteJournal};
 
+use self::beside::Anchor;
 use self::cancel::Cancel;
 pub use self::create::create;
 use self::session::Session;
@@ -60,11 +64,12 @@ impl SqliteStore {
         let path = path
             .canonicalize()
             .map_err(|error| situation::unreachable_file(path, &error))?;
-        let first = Session::open(&path)?;
+        let (anchor, first) = Anchor::with_session(&path)?;
         Ok(Self {
             pool: Arc::new(Pool {
                 path,
                 idle: Mutex::new(vec![first]),
+                _anchor: anchor,
                 turns: Arc::new(Semaphore::new(READERS)),
             }),
         })
@@ -111,6 +116,8 @@ impl fmt::Debug for SqliteStore {
 struct Pool {
     path: PathBuf,
     idle: Mutex<Vec<Session>>,
+    /// Closed after the others: fields are dropped in this order.
+    _anchor: Option<Anchor>,
     turns: Arc<Semaphore>,
 }
 

@@ -104,9 +104,14 @@ impl Session {
         Situation::observe(path).is_ok_and(|now| now == self.situation)
     }
 
+    /// Whether it was opened as the one file that it was then, so that any write disturbs it.
+    pub(super) const fn is_at_rest(&self) -> bool {
+        matches!(self.situation, Situation::AtRest(_))
+    }
+
     /// Whether what was read since the opening may be a mixture of before and after somebody's write.
     pub(super) fn was_disturbed(&self, path: &Path) -> bool {
-        matches!(self.situation, Situation::AtRest(_)) && !self.is_current(path)
+        self.is_at_rest() && !self.is_current(path)
     }
 
     pub(super) const fn connection(&self) -> &Connection {
@@ -137,7 +142,8 @@ impl Session {
     }
 }
 
-fn connect(path: &Path, parameters: &str) -> Result<Connection, Trouble> {
+/// Read-only, with these parameters of SQLite's URIs.
+pub(super) fn connect(path: &Path, parameters: &str) -> Result<Connection, Trouble> {
     let encoded = percent_encode(path.as_os_str().as_bytes(), URI_PATH);
     let flags =
         OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI | OpenFlags::SQLITE_OPEN_NO_MUTEX;

@@ -32,6 +32,13 @@ impl Trouble {
         self.code() == Some(ErrorCode::ReadOnly)
     }
 
+    pub(super) fn is_busy(&self) -> bool {
+        matches!(
+            self.code(),
+            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked)
+        )
+    }
+
     fn code(&self) -> Option<ErrorCode> {
         match self {
             Self::Sqlite(error) => error.sqlite_error_code(),

@@ -22,7 +22,7 @@ use tempfile::TempDir;
 pub use bucket::{ACCOUNT, ACCOUNT_KEY, Bucket, Service};
 pub use gcs::GcsBucket;
 pub use remote::Remote;
-pub use tree::Tree;
+pub use tree::{ButCounts, Tree};
 pub use world::World;
 
 /// Where the fixture's storage was when CivicPress made it; its records still say so.
@@ -145,6 +145,11 @@ impl TestEnv {
     /// Every entry of the deployment as it is now, to be compared with a later look.
     pub fn tree(&self) -> Tree {
         Tree::of(&self.root())
+    }
+
+    /// The same, for where commands write: a question that is asked there may add to the counts.
+    pub fn but_counts(&self) -> ButCounts {
+        ButCounts::of(&self.root(), &self.database())
     }
 
     /// A fresh bucket on SeaweedFS; `None`, with a line on stderr, where `CIVIC_TEST_SEAWEED` names no server.

@@ -8,6 +8,9 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use rusqlite::types::Value;
+use rusqlite::{Connection, Row};
+
 /// By path: type and mode, mtime, length, and a hash of the content or of the link's target.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tree(BTreeMap<PathBuf, Entry>);
@@ -49,6 +52,60 @@ impl Tree {
         let changes = self.changes(later);
         assert!(changes.is_empty(), "these changed: {changes:?}");
     }
+}
+
+/// All that a question leaves as it is where commands write: every file but the database's, every row but those of counts.
+#[derive(Debug)]
+pub struct ButCounts {
+    tree: Tree,
+    rows: BTreeMap<String, Vec<Vec<Value>>>,
+}
+
+impl ButCounts {
+    /// Whether a WAL is there, and when it was made, is the database's own business.
+    pub fn of(root: &Path, database: &Path) -> Self {
+        let mut tree = Tree::of(root);
+        let own = database.strip_prefix(root).unwrap();
+        let name = own.to_str().unwrap();
+        tree.0
+            .retain(|path, _| !path.to_str().is_some_and(|path| path.starts_with(name)));
+        if let Some(above) = tree.0.get_mut(own.parent().unwrap()) {
+            above.modified = (0, 0);
+        }
+        Self {
+            tree,
+            rows: rows_but_counts(&Connection::open(database).unwrap()),
+        }
+    }
+
+    /// Fails, naming them, where a file or a row of `later` differs.
+    #[track_caller]
+    pub fn assert_unchanged(&self, later: &Self) {
+        self.tree.assert_unchanged(&later.tree);
+        for (table, rows) in &self.rows {
+            assert_eq!(Some(rows), later.rows.get(table), "{table} changed");
+        }
+        assert_eq!(self.rows.len(), later.rows.len(), "a table was made");
+    }
+}
+
+/// By table, with the schema itself.
+fn rows_but_counts(database: &Connection) -> BTreeMap<String, Vec<Vec<Value>>> {
+    let names = "SELECT name FROM sqlite_schema WHERE type = 'table' AND name <> 'civic_storage_metrics'";
+    let mut statement = database.prepare(names).unwrap();
+    let names = statement.query_map([], |row| row.get::<_, String>(0)).unwrap();
+    let names = names.map(Result::unwrap).chain(["sqlite_schema".to_owned()]);
+    let rows = |name: &String| -> Vec<Vec<Value>> {
+        let mut statement = database.prepare(&format!("SELECT * FROM {name}")).unwrap();
+        let columns = statement.column_count();
+        let cells = |row: &Row<'_>| (0..columns).map(|at| row.get(at)).collect();
+        statement
+            .query_map([], cells)
+            .unwrap()
+            .map(Result::unwrap)
+            .collect()
+    };
+    names.map(|name| (name.clone(), rows(&name))).collect()
 }
 
 fn visit(root: &Path, path: &Path, entries: &mut BTreeMap<PathBuf, Entry>) {

@@ -7,47 +7,74 @@ use std::time::Duration;
 use rusqlite::{Connection, Row, TransactionBehavior, params};
 
 use super::super::SqliteStore;
+use super::super::beside;
 use super::super::cancel::Cancel;
 use super::super::session::Session;
-use super::reports;
 use super::values::{Answer, count, from_json, json};
 use crate::metadata::{MetadataStore, Result};
 use crate::metrics::{Histogram, Key, Series, Snapshot};
 
-const TABLE: &str = "civic_storage_metrics";
+/// How long whoever counted may be kept waiting for others that write, most of them to do the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Patience {
+    /// A quarter of a second: it was only a question.
+    Asked,
+    /// Two seconds: something was done.
+    Done,
+}
 
-/// For others that write at the same moment, most of them to do the same.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(2);
+impl Patience {
+    const fn busy_timeout(self) -> Duration {
+        match self {
+            Self::Asked => Duration::from_millis(250),
+            Self::Done => Duration::from_secs(2),
+        }
+    }
+}
 
 impl SqliteStore {
-    /// Adds what this process has counted to what others have, and changes nothing else. `false` where it cannot be kept, as
-    /// for [`JournalReader::keep_report`](crate::metadata::journal::JournalReader::keep_report). Blocks for two seconds at most.
+    /// The database at `path` for nothing but [`Self::add_metrics`]; `None` where they would not be kept in any case. Waits
+    /// for nobody.
+    #[must_use]
+    pub fn to_count(path: &Path) -> Option<Self> {
+        let path = path.canonicalize().ok()?;
+        beside::is_ours_to_open(&path).then(|| beside::again(|| Self::open(&path)).ok())?
+    }
+
+    /// Adds what this process has counted to what others have, and changes nothing else. `false`, with nothing changed,
+    /// where no command that writes has brought the tables to this version, or it cannot be kept, as for
+    /// [`JournalReader::keep_report`](crate::metadata::journal::JournalReader::keep_report).
     ///
     /// # Errors
-    /// Where the database fails; nothing is kept then.
-    pub fn add_metrics(&self, counted: &Snapshot) -> Result<bool> {
-        if !self.pool.answer(&Cancel::default(), is_there)? {
+    /// Where the database fails, or others write for too long; nothing is kept then.
+    pub fn add_metrics(&self, counted: &Snapshot, patience: Patience) -> Result<bool> {
+        beside::again(|| self.try_add(counted, patience))
+    }
+
+    fn try_add(&self, counted: &Snapshot, patience: Patience) -> Result<bool> {
+        let path = self.path();
+        if !beside::is_ours_to_open(path) || !self.pool.answer(&Cancel::default(), is_there)? {
             return Ok(false);
         }
         // See [`SqliteJournal::beside`](super::SqliteJournal::beside).
         self.rest();
-        add(self.path(), counted).map_err(|trouble| trouble.about(&self.location()))
+        add(path, counted, patience.busy_timeout()).map_err(|trouble| trouble.about(&self.location()))
     }
 }
 
-/// Whether a command that writes has made the table; asked without writing.
+/// Asked without writing.
 fn is_there(session: &Session) -> Answer<bool> {
-    super::has_table(session.connection(), TABLE)
+    super::has_written(session.connection())
 }
 
-/// Adds to what is there. `false`, with nothing changed, where no command that writes has made the table, or the database
-/// may not be written to.
-fn add(path: &Path, snapshot: &Snapshot) -> Answer<bool> {
-    let Some(mut connection) = reports::beside_others(path, BUSY_TIMEOUT)? else {
+/// Adds to what is there. `false`, with nothing changed, where the tables are not of this version, or the database may not
+/// be written to.
+fn add(path: &Path, snapshot: &Snapshot, wait: Duration) -> Answer<bool> {
+    let Some(mut connection) = beside::connect(path, wait)? else {
         return Ok(false);
     };
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    if !super::has_table(&transaction, TABLE)? {
+    if !super::has_written(&transaction)? {
         return Ok(false);
     }
     for (key, series) in snapshot {
@@ -68,7 +95,7 @@ fn one(connection: &Connection, key: &Key) -> Answer<Series> {
 }
 
 pub(super) fn all(connection: &Connection) -> Answer<Snapshot> {
-    if !super::has_table(connection, TABLE)? {
+    if !super::has_table(connection, "civic_storage_metrics")? {
         return Ok(Snapshot::default());
     }
     let mut statement = connection.prepare_cached("SELECT * FROM main.civic_storage_metrics")?;

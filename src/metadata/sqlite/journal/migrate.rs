@@ -48,6 +48,11 @@ pub(super) fn are_there(connection: &Connection) -> Result<bool, Trouble> {
     Ok(version(connection)? > 0)
 }
 
+/// Whether nothing is left to do.
+pub(super) fn are_newest(connection: &Connection) -> Result<bool, Trouble> {
+    Ok(version(connection)? == NEWEST)
+}
+
 /// How far the database was migrated.
 fn version(connection: &Connection) -> Result<u32, Trouble> {
     let exists =

@@ -33,6 +33,8 @@ use rusqlite::{Connection, OptionalExtension};
 use serde_json::Value;
 use uuid::Uuid;
 
+pub use self::measures::Patience;
+
 use self::values::Answer;
 use self::writer::Writer;
 use super::SqliteStore;
@@ -110,6 +112,11 @@ where
             }
         })
         .await
+}
+
+/// Whether a command that writes has made the tables, all of them and no newer ones.
+pub(super) fn has_written(connection: &Connection) -> Answer<bool> {
+    migrate::are_newest(connection)
 }
 
 /// Whether a command of the version that brought the table has written.

@@ -2,18 +2,13 @@
 //! anything since, and no row has been added by anybody: what else others change, its age has to answer for.
 
 use std::path::Path;
-use std::time::Duration;
 
-use rusqlite::config::DbConfig;
-use rusqlite::{Connection, OpenFlags, TransactionBehavior, params};
+use rusqlite::{Connection, TransactionBehavior, params};
 
-use super::super::situation::Situation;
+use super::super::beside;
 use super::super::trouble::Trouble;
 use super::values::{Answer, micros, time};
 use crate::metadata::{KeptReport, Mark, NewReport};
-
-/// Nobody waits for a report to be kept.
-const BUSY_TIMEOUT: Duration = Duration::from_millis(100);
 
 /// After each transaction that changed something: whatever was counted before is no longer kept.
 pub(super) fn drop_all(connection: &Connection) -> Answer<()> {
@@ -56,7 +51,7 @@ fn mark(connection: &Connection) -> Answer<Mark> {
 /// where the database may not be written to, is no WAL database or has no table for reports, where its WAL would have to
 /// be made by somebody else than its owner, or where another program is writing.
 pub(super) fn keep(path: &Path, report: &NewReport) -> Answer<bool> {
-    let Some(mut connection) = beside_others(path, BUSY_TIMEOUT)? else {
+    let Some(mut connection) = beside::connect(path, beside::BUSY_TIMEOUT)? else {
         return Ok(false);
     };
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
@@ -66,23 +61,6 @@ pub(super) fn keep(path: &Path, report: &NewReport) -> Answer<bool> {
     write(&transaction, report)?;
     transaction.commit()?;
     Ok(true)
-}
-
-/// A connection that writes what may be lost, and makes nothing for it; `None` where that cannot be had.
-pub(super) fn beside_others(path: &Path, busy_timeout: Duration) -> Answer<Option<Connection>> {
-    if !is_ours_to_open(path) {
-        return Ok(None);
-    }
-    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = Connection::open_with_flags(path, flags)?;
-    connection.busy_timeout(busy_timeout)?;
-    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
-    // A power cut may take it.
-    connection
-        .execute_batch("PRAGMA synchronous = NORMAL; PRAGMA trusted_schema = 0; PRAGMA mmap_size = 0;")?;
-    let mode: String = connection.query_row("PRAGMA journal_mode", [], |row| row.get(0))?;
-    let writable = mode == "wal" && !connection.is_readonly("main")?;
-    Ok(writable.then_some(connection))
 }
 
 fn write(connection: &Connection, report: &NewReport) -> Answer<()> {
@@ -104,18 +82,4 @@ fn write(connection: &Connection, report: &NewReport) -> Answer<()> {
         ],
     )?;
     Ok(())
-}
-
-/// A WAL that is there already is shared by all who may write to it; one that is made belongs to who makes it, unless
-/// that is root, for whom SQLite gives it to the owner of the database.
-fn is_ours_to_open(path: &Path) -> bool {
-    use std::os::unix::fs::MetadataExt;
-    match Situation::observe(path) {
-        Ok(Situation::Shared(_)) => true,
-        Ok(Situation::AtRest(_)) => {
-            let user = rustix::process::geteuid();
-            user.is_root() || std::fs::metadata(path).is_ok_and(|found| found.uid() == user.as_raw())
-        }
-        _ => false,
-    }
 }

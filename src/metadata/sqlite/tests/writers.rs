@@ -11,7 +11,10 @@ use rusqlite::{Connection, ErrorCode};
 
 use super::{Town, all, count, many};
 use crate::metadata::contract::id;
+use crate::metadata::journal::JournalReader;
+use crate::metadata::sqlite::{Patience, SqliteJournal, SqliteStore};
 use crate::metadata::{MetadataStore, ScanScope};
+use crate::metrics::{Key, Sample, Series, Snapshot};
 
 const DATABASE: &str = "CIVIC_TEST_DATABASE";
 
@@ -232,4 +235,57 @@ async fn a_second_look_does_not_unlock_the_first() {
             .await,
         19_999
     );
+}
+
+fn counted() -> Snapshot {
+    let key = Key {
+        operation: "storage:list".to_owned(),
+        provider: String::new(),
+        folder: String::new(),
+    };
+    let mut series = Series::default();
+    series.add(Sample {
+        failed: false,
+        bytes: 0,
+        took: Duration::from_millis(1),
+    });
+    Snapshot::from([(key, series)])
+}
+
+/// Asks, and keeps what it has counted.
+#[test]
+fn process_that_asks() {
+    let Some(database) = given() else { return };
+    let store = SqliteStore::open(&database).unwrap();
+    assert!(store.add_metrics(&counted(), Patience::Asked).unwrap());
+}
+
+#[tokio::test]
+async fn where_commands_write_questions_do_not_end_each_other() {
+    let town = Town::with("WAL", &many(5000));
+    drop(SqliteJournal::open(&town.path()).unwrap());
+    let store = town.store();
+    let mut scan = store.scan(ScanScope::Under(String::new()));
+    scan.next().await.unwrap().unwrap();
+    for _ in 0..3 {
+        stop(start("process_that_asks", &town));
+    }
+    let rest: Vec<_> = scan.collect().await;
+    assert_eq!(rest.len(), 4999);
+    assert!(rest.iter().all(Result::is_ok), "{:?}", rest.last());
+    assert!(store.add_metrics(&counted(), Patience::Asked).unwrap());
+    assert_eq!(store.metrics().await.unwrap().values().next().unwrap().count, 4);
+    drop(store);
+    assert!(!town.beside("-wal").exists() && !town.beside("-shm").exists());
+}
+
+#[tokio::test]
+async fn where_no_command_has_written_nothing_is_made_and_nothing_counted() {
+    let town = Town::with("WAL", &many(10));
+    let before = town.files();
+    let store = town.store();
+    assert_eq!(count(&store).await, 10);
+    assert!(!store.add_metrics(&counted(), Patience::Done).unwrap());
+    drop(store);
+    assert!(town.files() == before);
 }
