@@ -215,6 +215,16 @@ fn killed_between_two_providers_an_upload_leaves_no_record_without_bytes() {
         .unwrap();
     assert_eq!(killed.status.signal(), Some(9), "{killed:?}");
     assert_eq!(recorded(&town).len(), 0);
+    let reserved = "SELECT sum(size) FROM civic_storage_intents";
+    let reserved: i64 = town
+        .env()
+        .sql()
+        .query_row(reserved, [], |row| row.get(0))
+        .unwrap();
+    assert_eq!(
+        reserved, 18,
+        "the room of three files of 6 bytes went with the one that goes elsewhere"
+    );
     let next = upload(&town, &files);
     assert_eq!(next.code, 0, "{next:?}");
     assert_eq!(recorded(&town).len(), 3);

@@ -94,7 +94,7 @@ pub(super) async fn transfer(line: &Line, desk: &Desk, planned: Planned) -> Arri
         };
         let next = line.request.targets.after(place.target, &error).await;
         let next = match next {
-            Some(target) => replan(line, desk, target, &candidate).await,
+            Some(target) => replan((line, desk), (&place, target), &candidate).await,
             None => None,
         };
         let provider = Arc::clone(line.request.targets.provider(place.target));
@@ -117,15 +117,23 @@ pub(super) async fn transfer(line: &Line, desk: &Desk, planned: Planned) -> Arri
     arrived
 }
 
-/// The same file for another provider, written down; `None` where that cannot be done.
-async fn replan(line: &Line, desk: &Desk, target: usize, candidate: &Candidate) -> Option<Place> {
+/// The same file for another provider, written down; `None` where that cannot be done. The room that it had reserved goes
+/// with it: one file is never in the way of others twice.
+async fn replan(
+    (line, desk): (&Line, &Desk),
+    (before, target): (&Place, usize),
+    candidate: &Candidate,
+) -> Option<Place> {
     let now = line.request.targets.now();
     let place = Place::new(&line.request, target, candidate, now)?;
     let intent = place.intent(&line.request, desk, now);
-    // Its room is reserved already, by the intent that it had first.
+    let left = UploadIntent {
+        size: 0,
+        ..before.intent(&line.request, desk, now)
+    };
     let written = desk
         .store
-        .intend_uploads(&[intent], &Limits::default(), &[])
+        .intend_uploads(&[left, intent], &Limits::default(), &[])
         .await;
     match written {
         Ok(_) => {
