@@ -51,6 +51,21 @@ impl RecoveryReport {
     const fn did_nothing(&self) -> bool {
         self.runs + self.finished + self.given_up + self.withdrawn + self.trashed == 0
     }
+
+    /// What became of bytes and records; `None` where nothing did.
+    fn told(&self) -> Option<String> {
+        let parts = [
+            (self.finished, "step", "finished"),
+            (self.given_up, "step", "given up, everything as before"),
+            (self.trashed, "upload", "without a record, to the trash"),
+        ];
+        let told = |(count, what, how): (u64, &str, &str)| {
+            let plural = if count == 1 { "" } else { "s" };
+            (count > 0).then(|| format!("{count} {what}{plural} {how}"))
+        };
+        let told: Vec<String> = parts.into_iter().filter_map(told).collect();
+        (!told.is_empty()).then(|| told.join("; "))
+    }
 }
 
 /// Ends what dead runs left on these providers; does and writes nothing where there is nothing.
@@ -92,13 +107,22 @@ pub async fn recover(journal: &Journal, providers: &[Arc<Provider>]) -> Result<R
         // On the heap, as few need it.
         Box::pin(recovery.upload(intent)).await?;
     }
-    let report = recovery.report;
+    let report = std::mem::take(&mut recovery.report);
     let status = match report.left.as_slice() {
         [] => RunStatus::Done,
         _ => RunStatus::Partial,
     };
     if !(report.did_nothing() && run.discard().await?) {
         run.finish(status, json!(report)).await?;
+    }
+    for provider in recovery.held.values() {
+        provider.sweep().await;
+    }
+    if let Some(told) = report.told() {
+        tracing::warn!(
+            "what earlier runs had left was ended first, by run {}: {told}",
+            run.id()
+        );
     }
     for left in &report.left {
         tracing::warn!("an interrupted run could not be recovered yet: {left}");
