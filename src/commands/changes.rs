@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use crate::Context;
-use crate::engine::changes::{Changes, Sites, Unusable};
+use crate::engine::changes::{Changes, Copies, Sites, Unusable};
 use crate::engine::cleanup::ItemError;
 use crate::engine::quota;
 use crate::error::{Code, Exit, Failure};
@@ -79,12 +79,16 @@ pub fn status(changes: &Changes) -> RunStatus {
 
 /// Counts, for history.
 pub fn counts(changes: &Changes) -> Value {
-    json!({
+    let mut counts = json!({
         "successfulCount": changes.successful().len(),
         "failedCount": changes.failed().len(),
         "bytes": changes.bytes,
         "takenOver": changes.taken_over,
-    })
+    });
+    if changes.copies.total > 0 {
+        counts["copies"] = json!(changes.copies);
+    }
+    counts
 }
 
 /// The answer of a dry run.
@@ -178,9 +182,10 @@ impl View for ChangesView {
         let count = self.changes.successful().len();
         let files = if count == 1 { "file" } else { "files" };
         let mut text = format!(
-            "{} {files} {done}, {}",
+            "{} {files}{} {done}, {}",
             format_count(count),
-            format_size(self.changes.bytes)
+            self.changes.copies.told(),
+            format_size(self.changes.bytes.saturating_add(self.changes.copies.bytes))
         );
         if !self.changes.failed().is_empty() {
             text.push_str("; ");
@@ -230,6 +235,9 @@ impl View for ChangesView {
             "bytes": self.changes.bytes,
             "errorSummary": self.changes.errors,
         });
+        if self.changes.copies.total > 0 {
+            summary["copies"] = json!(self.changes.copies);
+        }
         if !self.changes.taken_over.is_empty() {
             summary["takenOver"] = json!(self.changes.taken_over);
         }
@@ -325,6 +333,7 @@ pub struct Preview {
     shown: Vec<(String, u64)>,
     pub count: u64,
     bytes: u64,
+    pub copies: Copies,
 }
 
 impl Preview {
@@ -349,9 +358,10 @@ impl std::fmt::Display for Preview {
         let files = if self.count == 1 { "file" } else { "files" };
         write!(
             f,
-            "{} {files}, {}",
+            "{} {files}{}, {}",
             format_count(self.count),
-            format_size(self.bytes)
+            self.copies.told(),
+            format_size(self.bytes.saturating_add(self.copies.bytes))
         )
     }
 }

@@ -16,7 +16,7 @@ use super::undo::{plan, put_back, survey};
 use crate::Context;
 use crate::config::parse_duration;
 use crate::engine::Clock;
-use crate::engine::changes::{Changes, Sites, failed_by};
+use crate::engine::changes::{Changes, Copies, Sites, failed_by};
 use crate::engine::journal::recover;
 use crate::engine::undo::{self, Pages, Steps, shown, size_of};
 use crate::error::Failure;
@@ -261,9 +261,11 @@ async fn of_plan(sites: &Sites, mut pages: Pages<'_>) -> Result<Changes, Failure
         if page.is_empty() {
             return Ok(changes);
         }
-        for step in &page {
+        let copies = pages.copied_files(&page).await?;
+        for (step, copy_of) in page.iter().zip(copies) {
             match sites.named(&step.provider, &undo::name_of(step)) {
                 Ok(provider) => match undo::trashed_at(&provider, step) {
+                    Ok(_) if copy_of.is_some() => changes.succeed_with_copy(size_of(step)),
                     Ok(_) => changes.succeed(&shown(step), size_of(step)),
                     Err(error) => changes.fail(failed_by(&undo::name_of(step), &error)),
                 },
@@ -278,6 +280,8 @@ async fn of_plan(sites: &Sites, mut pages: Pages<'_>) -> Result<Changes, Failure
 struct TrashView {
     items: Spool,
     bytes: u64,
+    /// Of files on backup providers, which are no files of their own.
+    copies: Copies,
 }
 
 impl TrashView {
@@ -289,7 +293,12 @@ impl TrashView {
             if page.is_empty() {
                 return Ok(view);
             }
-            for step in &page {
+            let copies = pages.copied_files(&page).await?;
+            for (step, copy_of) in page.iter().zip(copies) {
+                if copy_of.is_some() {
+                    view.copies.add(size_of(step));
+                    continue;
+                }
                 view.bytes = view.bytes.saturating_add(size_of(step));
                 let item = serde_json::to_vec(&shown(step)).unwrap_or_default();
                 view.items.push(&item).map_err(no_room)?;
@@ -306,7 +315,8 @@ impl View for TrashView {
     fn message(&self) -> String {
         let files = if self.items.len() == 1 { "file" } else { "files" };
         let count = format_count(self.items.len());
-        format!("{count} {files} in the trash, {}", format_size(self.bytes))
+        let size = format_size(self.bytes.saturating_add(self.copies.bytes));
+        format!("{count} {files}{} in the trash, {size}", self.copies.told())
     }
 
     fn json(&self, out: &mut dyn Write) -> serde_json::Result<()> {
@@ -314,11 +324,13 @@ impl View for TrashView {
         struct Data<'a> {
             total: u64,
             bytes: u64,
+            copies: Copies,
             items: Items<'a>,
         }
         let data = Data {
             total: self.items.len(),
             bytes: self.bytes,
+            copies: self.copies,
             items: Items(&self.items),
         };
         serde_json::to_writer(out, &data)
@@ -332,7 +344,7 @@ impl View for TrashView {
     }
 
     fn summary(&self) -> Value {
-        json!({ "total": self.items.len(), "bytes": self.bytes })
+        json!({ "total": self.items.len(), "bytes": self.bytes, "copies": self.copies })
     }
 
     fn columns(&self) -> &'static [&'static str] {

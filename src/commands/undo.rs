@@ -96,8 +96,13 @@ pub(super) async fn survey(history: &dyn JournalReader, steps: &Steps) -> Result
             return Ok(survey);
         }
         survey.total += page.len() as u64;
-        for step in page.iter().filter(|step| step.state == StepState::Settled) {
-            survey.preview.add(|| label(step), undo::size_of(step));
+        let copies = pages.copied_files(&page).await?;
+        let steps = page.iter().zip(copies);
+        for (step, copy_of) in steps.filter(|(step, _)| step.state == StepState::Settled) {
+            match copy_of {
+                Some(_) => survey.preview.copies.add(undo::size_of(step)),
+                None => survey.preview.add(|| label(step), undo::size_of(step)),
+            }
             if step.action != Action::Record {
                 let touched = [Some(&step.provider), step.to_provider.as_ref()];
                 survey.touched.extend(touched.into_iter().flatten().cloned());
@@ -138,7 +143,7 @@ pub(super) async fn put_back(
         sites(context)?,
         request(context, (steps, survey.total), interrupt)?,
     );
-    if survey.preview.count == 0 {
+    if survey.preview.count + survey.preview.copies.total == 0 {
         let changes = undo::plan(&*history, &sites, &request).await?;
         return Ok(conclude(words, None, changes));
     }

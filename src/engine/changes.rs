@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
 
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::Interrupt;
@@ -163,6 +164,30 @@ pub const fn is_uncertain(error: &ProviderError) -> bool {
     )
 }
 
+/// How many copies of files, and of how many bytes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Copies {
+    pub total: u64,
+    pub bytes: u64,
+}
+
+impl Copies {
+    pub const fn add(&mut self, bytes: u64) {
+        self.total += 1;
+        self.bytes = self.bytes.saturating_add(bytes);
+    }
+
+    /// ` and 2 copies`; nothing where there are none.
+    #[must_use]
+    pub fn told(self) -> String {
+        match self.total {
+            0 => String::new(),
+            1 => " and 1 copy".to_owned(),
+            many => format!(" and {many} copies"),
+        }
+    }
+}
+
 /// What became of each item; the items lie out of core.
 #[derive(Debug, Default)]
 pub struct Changes {
@@ -176,6 +201,8 @@ pub struct Changes {
     pub taken_over: Vec<TakenOver>,
     /// Bytes of what went through.
     pub bytes: u64,
+    /// Copies on backup providers that went along, which are no files of their own.
+    pub copies: Copies,
     /// The operator stopped it between two batches.
     pub interrupted: bool,
     lost: Option<io::Error>,
@@ -186,6 +213,11 @@ impl Changes {
         self.bytes = self.bytes.saturating_add(bytes);
         let kept = keep(&mut self.successful, item);
         self.note(kept);
+    }
+
+    /// A copy of a file went through.
+    pub const fn succeed_with_copy(&mut self, bytes: u64) {
+        self.copies.add(bytes);
     }
 
     pub fn fail_all(&mut self, errors: Vec<ItemError>) {
@@ -239,7 +271,7 @@ impl Changes {
     }
 }
 
-fn keep(list: &mut Spool, item: &impl serde::Serialize) -> io::Result<()> {
+fn keep(list: &mut Spool, item: &impl Serialize) -> io::Result<()> {
     list.push(&serde_json::to_vec(item)?)
 }
 

@@ -118,9 +118,34 @@ fn a_copy_goes_with_its_file_and_comes_back_with_it() {
     assert_eq!(gone.code, 0, "{gone:?}");
     assert!(below(&town.storage()).is_empty() && below(&attic(&town)).is_empty());
     let run = gone.json()["data"]["runId"].as_str().unwrap().to_owned();
-    let back = town.civic(&["storage:undo", &run, "--yes"]);
+    // A copy is no file of its own, for nobody who counts.
+    let is_one = |of: &serde_json::Value| {
+        (
+            of["total"] == 1,
+            of["copies"]["total"] == 1,
+            of["copies"]["bytes"] == 6,
+        )
+    };
+    let list = town.civic(&["storage:trash", "list", "--json"]).json();
+    assert_eq!(is_one(&list["data"]), (true, true, true), "{list}");
+    assert_eq!(list["data"]["items"].as_array().unwrap().len(), 1, "{list}");
+    let plan = town.civic(&["storage:undo", &run, "--dry-run"]);
+    assert!(
+        plan.stdout.contains("1 file and 1 copy would be put back"),
+        "{plan:?}"
+    );
+    let back = town.civic(&["storage:undo", &run, "--yes", "--json"]);
     assert_eq!(back.code, 0, "{back:?}");
+    let back = back.json();
+    assert_eq!(is_one(&back["data"]), (true, true, true), "{back}");
+    assert_eq!(back["message"], "1 file and 1 copy put back, 12 B", "{back}");
     assert_eq!((below(&town.storage()), below(&attic(&town))), before);
+    assert_eq!(town.civic(&["storage:delete", &id, "--yes"]).code, 0);
+    let all = ["storage:trash", "empty", "--older-than", "0", "--yes", "--json"];
+    let emptied = town.civic(&all).json();
+    assert_eq!(is_one(&emptied["data"]), (true, true, true), "{emptied}");
+    assert!(below(&town.storage()).is_empty() && below(&attic(&town)).is_empty());
+    let id = self::id(&upload(&town, 1));
     let purged = town.civic(&["storage:delete", &id, "--purge", "--yes"]);
     assert_eq!(purged.code, 0, "{purged:?}");
     assert!(below(&town.storage()).is_empty() && below(&attic(&town)).is_empty());
@@ -470,6 +495,29 @@ fn killed_while_a_copy_becomes_the_file_it_can_be_read_and_the_copy_stays() {
         assert_eq!(look.count("orphanedObjects"), 0, "{point}: {look:?}");
         assert_eq!(look.count("orphanedRecords"), 0, "{point}: {look:?}");
     }
+}
+
+#[test]
+fn what_a_killed_migration_had_begun_is_told_when_it_is_ended_and_its_unfinished_file_goes() {
+    let town = town("");
+    let id = id(&upload(&town, 1));
+    let mut process = town.process();
+    let killed = process.args(TO_ATTIC).env("CIVIC_FAILPOINT", "move.after-switch");
+    assert_eq!(killed.output().unwrap().status.signal(), Some(9));
+    let unfinished = attic(&town).join(".civic/tmp/unfinished");
+    fs::create_dir_all(unfinished.parent().unwrap()).unwrap();
+    fs::write(&unfinished, "half").unwrap();
+    let run = town.civic(&TO_ATTIC);
+    assert_eq!(run.code, 0, "{run:?}");
+    assert_eq!(run.json()["data"]["successfulCount"], 0, "{run:?}");
+    let told = "what earlier runs had left was ended first";
+    assert!(
+        run.stderr.contains(told) && run.stderr.contains("1 step finished"),
+        "{run:?}"
+    );
+    assert!(!unfinished.exists());
+    assert_fetched(&town, &id, "ended");
+    assert!(!town.civic(&TO_ATTIC).stderr.contains(told), "once");
 }
 
 #[test]

@@ -309,6 +309,21 @@ fn what_a_silent_provider_has_is_a_pending_deletion() {
         "{}",
         steps.stdout
     );
+    // An undo says what it waits for, and what to do where that will never come by itself.
+    let id = run_id(&run);
+    let undo = || town.civic(&["storage:undo", "--yes", "--json", &id]);
+    let told = undo();
+    assert!(told.stdout.contains("once its provider answers"), "{told:?}");
+    let local = format!("  local: {{ type: local, path: {} }}", town.storage().display());
+    town.providers(&local);
+    let told = undo();
+    assert_eq!((told.code, rows(town.db()).len()), (1, 0), "{told:?}");
+    let error = told.json()["data"]["failed"][0]["error"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    assert!(error.contains("storage.yml has no provider s3"), "{error}");
+    assert!(error.contains("once storage.yml has s3 again"), "{error}");
 }
 
 #[test]

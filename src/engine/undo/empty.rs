@@ -33,7 +33,8 @@ pub async fn empty(
         if batch.is_empty() {
             break;
         }
-        empty_batch(run, sites, &batch, &mut changes).await?;
+        let copies = pages.copied_files(&batch).await?;
+        empty_batch(run, sites, (&batch, &copies), &mut changes).await?;
         done += batch.len() as u64;
         progress.advance(done, &run.id());
     }
@@ -44,21 +45,26 @@ pub async fn empty(
 async fn empty_batch(
     run: &RunHandle,
     sites: &Sites,
-    batch: &[Step],
+    (batch, copies): (&[Step], &[Option<String>]),
     changes: &mut Changes,
 ) -> Result<(), JournalError> {
     let mut targets = Vec::with_capacity(batch.len());
-    for step in batch {
+    for (step, copy_of) in batch.iter().zip(copies) {
         match sites.named(&step.provider, &name_of(step)) {
             Ok(provider) => match trashed_at(&provider, step) {
-                Ok(key) => targets.push((step, key, provider)),
+                Ok(key) => targets.push(((step, copy_of.is_some()), key, provider)),
                 Err(error) => changes.fail(failed_by(&name_of(step), &error)),
             },
             Err(error) => changes.fail(error),
         }
     }
     let intended = run
-        .intend(targets.iter().map(|(step, key, _)| removal(step, key)).collect())
+        .intend(
+            targets
+                .iter()
+                .map(|((step, _), key, _)| removal(step, key))
+                .collect(),
+        )
         .await?;
     reach("empty.after-intend");
     let mut by_provider: BTreeMap<String, Removals<'_>> = BTreeMap::new();
@@ -70,7 +76,7 @@ async fn empty_batch(
                 items.push((number, step, key));
             }
             Intended::Conflict => changes.fail(failed(
-                &name_of(step),
+                &name_of(step.0),
                 "STORAGE_ERROR",
                 "another run is putting it back",
             )),
@@ -81,11 +87,15 @@ async fn empty_batch(
         let answers = purge_all(&provider, &keys).await;
         reach("empty.after-act");
         let mut settlements = Vec::with_capacity(items.len());
-        for ((number, step, _), answer) in items.iter().zip(answers) {
+        for ((number, (step, is_copy), _), answer) in items.iter().zip(answers) {
             match answer {
                 Ok(()) => {
                     settlements.push(settlement(*number, StepState::Settled, None, None));
-                    changes.succeed(&shown(step), size_of(step));
+                    if *is_copy {
+                        changes.succeed_with_copy(size_of(step));
+                    } else {
+                        changes.succeed(&shown(step), size_of(step));
+                    }
                 }
                 // It may still go: the next run asks again.
                 Err(error) => {
@@ -99,8 +109,8 @@ async fn empty_batch(
     Ok(())
 }
 
-/// Written steps of one provider, each with its place in the trash.
-type Removals<'a> = (Arc<Provider>, Vec<(u64, &'a Step, Key)>);
+/// Written steps of one provider, each with whether it is of a copy, and its place in the trash.
+type Removals<'a> = (Arc<Provider>, Vec<(u64, (&'a Step, bool), Key)>);
 
 fn removal(step: &Step, key: &Key) -> NewStep {
     NewStep {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::super::changes::{Sites, failed, failed_by};
+use super::super::changes::{Changes, Sites, failed, failed_by};
 use super::super::cleanup::ItemError;
 use super::super::journal::{JournalError, rows};
 use super::super::objects::evidence_of;
@@ -26,9 +26,23 @@ pub(super) struct Reversal {
     migration: Option<Migration>,
     pub(super) shown: Value,
     pub(super) bytes: u64,
+    /// The file that it is a copy of, where it is one.
+    copy_of: Option<String>,
 }
 
 impl Reversal {
+    pub(super) fn of_copy(self, copy_of: Option<String>) -> Self {
+        Self { copy_of, ..self }
+    }
+
+    /// Counts it as what it is.
+    pub(super) fn succeeded(&self, changes: &mut Changes) {
+        match self.copy_of {
+            Some(_) => changes.succeed_with_copy(self.bytes),
+            None => changes.succeed(&self.shown, self.bytes),
+        }
+    }
+
     /// Where it goes from one provider to another.
     fn backups(&self, copies: &[Copy]) -> Backups {
         let places = (&self.provider, &self.target, &self.step.key, &self.step.to_key);
@@ -76,11 +90,7 @@ pub(super) async fn judge(
             return no("the trash that had the original was emptied; storage:migrate takes the file back");
         }
         StepState::Emptied => return no("its trash was emptied: it is gone for good"),
-        StepState::Intended => {
-            return no(
-                "it is not at its end: another run works on it, or the next that changes something ends it once its provider answers",
-            );
-        }
+        StepState::Intended => return no(&unended(sites, step)),
         StepState::Settled => {}
     }
     match step.action {
@@ -157,6 +167,25 @@ pub(super) async fn judge(
         }
     }
     Ok(Ok(Some(reversal)))
+}
+
+/// Why a step is not at its end. Whether its object was touched only its provider can tell, so nothing is concluded
+/// without that; recovery, which comes before every undo, ends it once the provider is there.
+fn unended(sites: &Sites, step: &Step) -> String {
+    let provider = step.to_provider.as_ref().unwrap_or(&step.provider);
+    let missing = [&step.provider, provider]
+        .into_iter()
+        .find_map(|name| sites.named(name, name).err().map(|why| (name, why)));
+    match missing {
+        Some((name, why)) => format!(
+            "it is not at its end, and whether its object was touched only {name} can tell: {}; once storage.yml has \
+             {name} again and it answers, the same command ends it and puts it back",
+            why.error
+        ),
+        None => "it is not at its end: another run works on it, or the next that changes something ends it once its \
+                 provider answers"
+            .to_owned(),
+    }
 }
 
 /// Where the bytes are, and where they go.
@@ -252,5 +281,6 @@ fn reversal(
         migration: None,
         shown: shown(step),
         bytes: size_of(step),
+        copy_of: None,
     }
 }

@@ -3,6 +3,7 @@
 //! Bytes come first, then the row, by compare-and-swap: what was edited since stays edited, what is in use again is
 //! not overwritten, and each such item is told. A step that is undone is not undone again.
 
+mod copies;
 mod empty;
 mod judge;
 mod pages;
@@ -28,6 +29,7 @@ use crate::metadata::journal::{
 use crate::providers::{Key, Provider, ProviderError};
 use judge::{Reversal, judge};
 
+pub use copies::copied_files;
 pub use empty::empty;
 pub use pages::{Pages, Steps};
 
@@ -118,10 +120,11 @@ pub async fn plan(
         if page.is_empty() {
             return Ok(changes);
         }
-        for step in &page {
+        let copies = copied_files(store, &page).await?;
+        for (step, copy_of) in page.iter().zip(copies) {
             match judge(store, sites, request, step).await? {
                 Ok(None) => {}
-                Ok(Some(reversal)) => changes.succeed(&reversal.shown, reversal.bytes),
+                Ok(Some(reversal)) => reversal.of_copy(copy_of).succeeded(&mut changes),
                 Err(error) => changes.fail(error),
             }
         }
@@ -152,10 +155,11 @@ pub async fn undo(
         }
         done += batch.len() as u64;
         let mut reversals = Vec::with_capacity(batch.len());
-        for step in &batch {
+        let copies = copied_files(store, &batch).await?;
+        for (step, copy_of) in batch.iter().zip(copies) {
             match judge(store, sites, request, step).await? {
                 Ok(None) => {}
-                Ok(Some(reversal)) => reversals.push(reversal),
+                Ok(Some(reversal)) => reversals.push(reversal.of_copy(copy_of)),
                 Err(error) => changes.fail(error),
             }
         }
@@ -312,7 +316,7 @@ async fn settle(
     for ((number, reversal), acted) in written.into_iter().zip(acted) {
         let settled = matches!(acted, Acted::Open(_)) || made.next().unwrap_or(false);
         match acted {
-            Acted::Done if settled => changes.succeed(&reversal.shown, reversal.bytes),
+            Acted::Done if settled => reversal.succeeded(changes),
             Acted::Done => take_back(run, number, &reversal, changes).await?,
             Acted::Kept(error) | Acted::Open(error) => changes.fail(error),
         }

@@ -56,6 +56,14 @@ impl<'a> Pages<'a> {
         Self { reader, rest }
     }
 
+    /// As [`copied_files`](super::copied_files).
+    ///
+    /// # Errors
+    /// Where the database cannot be read.
+    pub async fn copied_files(&self, page: &[Step]) -> Result<Vec<Option<String>>, MetadataError> {
+        super::copied_files(self.reader, page).await
+    }
+
     /// At most so many; none at the end.
     ///
     /// # Errors
