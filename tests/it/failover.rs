@@ -1,9 +1,12 @@
 //! New files while the active provider is down: they go to the next, their records name it, and writes return.
 
 use std::fs;
+use std::io::{BufRead as _, BufReader};
 use std::net::TcpListener;
 use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::Instant;
 
 use crate::common::deployment::{Deployment, Run};
 
@@ -15,11 +18,15 @@ pub fn nobody() -> String {
 
 /// `town` on S3, which is down, is active; `disk` and `attic` stand in.
 fn town_with(others: &str, more: &str) -> Deployment {
+    town_before(&nobody(), others, more)
+}
+
+fn town_before(endpoint: &str, others: &str, more: &str) -> Deployment {
     let town = Deployment::new();
     for disk in ["disk", "attic"] {
         fs::create_dir_all(root(&town, disk)).unwrap();
     }
-    let s3 = Deployment::s3(&nobody(), "bucket", "").replace("  s3:", "  town:");
+    let s3 = Deployment::s3(endpoint, "bucket", "").replace("  s3:", "  town:");
     let disks: Vec<String> = ["disk", "attic"]
         .iter()
         .map(|name| {
@@ -77,6 +84,51 @@ fn recorded(town: &Deployment) -> Vec<String> {
         assert_eq!(fs::read_to_string(path).unwrap(), expected, "{path}");
     }
     rows.into_iter().map(|(path, _)| path).collect()
+}
+
+/// A port that drops what would make a connection; it ends when dropped.
+struct Unanswered(Child, String);
+
+impl Unanswered {
+    fn new() -> Self {
+        let mut child = Command::new("python3")
+            .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/unanswered.py"))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut port = String::new();
+        BufReader::new(child.stdout.take().unwrap())
+            .read_line(&mut port)
+            .unwrap();
+        Self(child, format!("http://127.0.0.1:{}", port.trim()))
+    }
+}
+
+impl Drop for Unanswered {
+    fn drop(&mut self) {
+        drop(self.0.stdin.take());
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn connecting_takes_two_seconds_at_most_where_there_is_somewhere_else_to_go() {
+    let port = Unanswered::new();
+    let town = town_before(&port.1, "disk", "");
+    let began = Instant::now();
+    let run = upload(&town, &sources(&town, 1));
+    let took = began.elapsed().as_secs_f64();
+    assert_eq!((run.code, recorded(&town).len()), (0, 1), "{run:?}");
+    assert!(
+        run.stderr.contains("2000 ms (connection_timeout)"),
+        "{}",
+        run.stderr
+    );
+    assert!(
+        (1.9..9.0).contains(&took),
+        "{took} s, and connection_timeout is 10 s"
+    );
 }
 
 #[test]

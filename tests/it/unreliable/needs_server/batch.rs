@@ -26,7 +26,11 @@ fn is_put(line: &str) -> bool {
 
 /// The bucket behind the proxy is active, and `disk` stands in.
 fn town() -> Option<Town> {
-    let town = Town::on(TestEnv::seaweed()?);
+    TestEnv::seaweed().map(town_on)
+}
+
+fn town_on(bucket: Bucket) -> Town {
+    let town = Town::on(bucket);
     let disk = disk(&town);
     fs::create_dir_all(&disk).unwrap();
     let entry = format!(
@@ -42,7 +46,7 @@ fn town() -> Option<Town> {
     town.set("circuit_breaker_timeout: 1s");
     town.set("upload_timeout: 2s");
     town.set("delete_timeout: 2s");
-    Some(town)
+    town
 }
 
 fn disk(town: &Town) -> PathBuf {
@@ -99,7 +103,7 @@ fn recorded(town: &Town, count: usize) -> BTreeMap<&'static str, usize> {
         let n = name.trim_end_matches(".txt").parse().unwrap();
         let bytes = town.world.bytes(path).unwrap_or_else(|| panic!("{path} is lost"));
         assert_eq!(bytes, content(n).into_bytes(), "{path}");
-        *at.entry(if path.starts_with('/') { "disk" } else { "s3" })
+        *at.entry(if path.starts_with('/') { "disk" } else { "bucket" })
             .or_default() += 1;
     }
     at
@@ -123,34 +127,39 @@ fn first_of(disk: &Path) -> Option<DateTime<Utc>> {
 
 /// In the middle of the batch the provider begins to behave so.
 fn goes_down(mode: Mode) {
-    let Some(town) = town() else { return };
+    if let Some(town) = town() {
+        goes_down_in(&town, mode);
+    }
+}
+
+fn goes_down_in(town: &Town, mode: Mode) {
     let (count, is_full) = (size("CIVIC_TEST_BATCH", 90), size("CIVIC_TEST_BATCH", 90) >= 1000);
     if is_full {
         town.set("retry_initial_delay: 1000");
         town.set("retry_max_delay: 10000");
     }
-    let inbox = sources(&town, (0, count));
+    let inbox = sources(town, (0, count));
     town.proxy.mode_after(mode, count / 3, is_put);
     let began = SystemTime::now();
-    let run = upload(&town, &inbox);
+    let run = upload(town, &inbox);
     let took = began.elapsed().unwrap().as_secs_f64();
     assert_eq!(run.code, 0, "{run:?}");
     assert_eq!(run.json()["data"]["successfulCount"], count, "{run:?}");
-    let at = recorded(&town, count);
-    assert!(at["disk"] > 0 && at["s3"] > 0, "{at:?}");
+    let at = recorded(town, count);
+    assert!(at["disk"] > 0 && at["bucket"] > 0, "{at:?}");
     let switches = run.json()["data"]["failover"].clone();
     assert_eq!(
         (&switches[0]["from"], &switches[0]["to"]),
-        (&"s3".into(), &"disk".into())
+        (&town.kind.into(), &"disk".into())
     );
     let failed = logged(&run, "trying again");
-    let (failed, first) = (failed[0].0, first_of(&disk(&town)).unwrap());
+    let (failed, first) = (failed[0].0, first_of(&disk(town)).unwrap());
     let after = (first - failed).as_seconds_f64();
     assert!(after < GENEROUS, "{after} s after the first failed attempt");
     report(&format!(
         "{mode:?}: {count} files in {took:.1} s, at {at:?}, bytes flow {after:.3} s after the first failed attempt"
     ));
-    returns(&town, count);
+    returns(town, count);
 }
 
 /// Once the provider is back and its circuit's time is over, writes return; nothing is left of what failed.
@@ -159,17 +168,24 @@ fn returns(town: &Town, before: usize) {
     thread::sleep(Duration::from_millis(1100));
     let count = before + 10;
     fs::remove_dir_all(town.world.town().env().tmp().join("inbox")).unwrap();
-    let there = recorded(town, before)["s3"];
+    let there = recorded(town, before)["bucket"];
     let run = upload(town, &sources(town, (before, count)));
     assert_eq!(run.code, 0, "{run:?}");
     let at = recorded(town, count);
-    assert_eq!(at["s3"], there + 10, "writes return: {at:?} {run:?}");
+    assert_eq!(at["bucket"], there + 10, "writes return: {at:?} {run:?}");
     town.world.assert_nothing_left_behind();
 }
 
 #[test]
 fn its_process_ends() {
     goes_down(Mode::Ended);
+}
+
+#[test]
+fn the_process_of_azure_ends() {
+    if let Some(bucket) = TestEnv::azurite() {
+        goes_down_in(&town_on(bucket), Mode::Ended);
+    }
 }
 
 #[test]

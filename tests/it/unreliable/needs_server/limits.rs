@@ -90,3 +90,30 @@ fn a_secret_that_was_changed_is_read_again_before_the_next_file() {
     assert!(!run.stderr.contains("trying again"), "{}", run.stderr);
     town.assert_settled();
 }
+
+/// Nothing but what stands below the prefix may be asked for, and no listing: what an upload needs, and no more.
+#[test]
+fn a_health_check_needs_no_more_rights_than_an_upload() {
+    for bucket in [TestEnv::seaweed(), TestEnv::azurite()].into_iter().flatten() {
+        let town = Town::on(bucket);
+        let is_allowed = |line: &str| {
+            let (path, query) = line.split_once('?').unwrap_or((line, ""));
+            // A deletion in bulk names a bucket, and asks for rights to its objects only.
+            let bulk = query.starts_with("delete") || query.contains("comp=batch");
+            let lists = query.contains("list-type") || query.contains("comp=list");
+            bulk || path.contains("/town/") && !lists
+        };
+        let denied = move |line: &str| !is_allowed(line);
+        town.proxy.inject((0, usize::MAX), Fault::Status(403), denied);
+        let check = town.civic(&["storage:health", town.kind, "--refresh", "--json"]);
+        assert_eq!(check.code, 0, "{check:?}");
+        let file = town.source("a.txt", b"hello");
+        assert_eq!(town.upload(&[file]).code, 0, "an upload needs as much");
+        // Without the right to put, it is none that works.
+        let put = |line: &str| line.starts_with("PUT ");
+        town.proxy.inject((0, usize::MAX), Fault::Status(403), put);
+        let check = town.civic(&["storage:health", town.kind, "--refresh", "--json"]);
+        assert_eq!(check.code, 5, "{check:?}");
+        assert!(check.stdout.contains("denied"), "{check:?}");
+    }
+}
