@@ -128,8 +128,10 @@ impl Provider {
         let Some(etag) = self.head(key).await?.and_then(|there| there.etag) else {
             return Ok(false);
         };
+        // Nothing is there any more where the answer to the deletion was lost and it was asked for again.
         let deleted = self.knows_condition(key, &etag).await?;
-        Ok(deleted == Some(Deletion::Deleted) && self.head(key).await?.is_none())
+        let held = matches!(deleted, Some(Deletion::Deleted | Deletion::Absent));
+        Ok(held && self.head(key).await?.is_none())
     }
 
     /// `None` where the service answers that it can make nothing of such a request.
