@@ -128,10 +128,9 @@ impl Provider {
         let Some(etag) = self.head(key).await?.and_then(|there| there.etag) else {
             return Ok(false);
         };
-        // Nothing is there any more where the answer to the deletion was lost and it was asked for again.
-        let deleted = self.knows_condition(key, &etag).await?;
-        let held = matches!(deleted, Some(Deletion::Deleted | Deletion::Absent));
-        Ok(held && self.head(key).await?.is_none())
+        // Where the answer was lost and the deletion was asked for again, it found nothing, or nothing of that condition.
+        let is_known = self.knows_condition(key, &etag).await?.is_some();
+        Ok(is_known && self.head(key).await?.is_none())
     }
 
     /// `None` where the service answers that it can make nothing of such a request.

@@ -129,6 +129,21 @@ fn a_trial_of_conditions_that_nobody_answered_is_made_again_before_anything_is_d
     town.assert_settled();
 }
 
+#[test]
+fn a_trial_of_conditions_whose_own_deletion_was_not_answered_is_believed() {
+    let Some(bucket) = TestEnv::seaweed() else { return };
+    let town = Town::on(bucket);
+    let id = town.stored("a", b"hello");
+    let is_deletion = |line: &str| line.starts_with("DELETE ") && line.contains("/.civic/probe-");
+    // The second: the first is refused.
+    town.proxy.inject((1, 1), Fault::DropAnswer, is_deletion);
+    let run = town.civic(&["storage:delete", "--yes", "--json", "-vv", &id]);
+    assert_eq!(run.code, 0, "{run:?}");
+    assert!(run.stderr.contains("conditional deletions: Ok(true)"), "{run:?}");
+    assert_eq!(town.proxy.count(is_deletion), 3, "one of them again");
+    town.assert_settled();
+}
+
 /// Once, and for good: a look tells that the object is there.
 #[test]
 fn an_upload_in_parts_whose_last_answers_are_lost_is_stored() {
