@@ -19,9 +19,12 @@ use crate::engine::list::owner;
 use crate::engine::{Interrupt, Progress, info, tell_queue};
 use crate::error::{Code, Exit, Failure};
 use crate::metadata::FileRecord;
-use crate::metadata::journal::{Copy, JournalReader};
+use crate::metadata::journal::Copy;
 use crate::output::Outcome;
 use crate::providers::{Key, Provider};
+
+/// Files that the database is asked about in one question.
+const LOOKED_UP: usize = 500;
 
 const WORDS: Words = Words {
     operation: "storage:download",
@@ -100,9 +103,13 @@ pub fn run(context: &Context, args: &DownloadArgs) -> Result<Outcome, Failure> {
 /// The records that were named, each once.
 async fn find(context: &Context, names: &[String], batch: &mut Batch) -> Result<Vec<FileRecord>, Failure> {
     let store = context.history()?;
+    let mut found = Vec::with_capacity(names.len());
+    for names in names.chunks(LOOKED_UP) {
+        found.extend(info::find_all(store.as_ref(), names).await?);
+    }
     let (mut records, mut seen) = (Vec::new(), HashSet::new());
-    for name in names {
-        match the_one(info::find(store.as_ref(), name).await?, name) {
+    for (name, found) in names.iter().zip(found) {
+        match the_one(found, name) {
             Ok(record) => {
                 if seen.insert(record.id.clone()) {
                     records.push(record);
@@ -122,59 +129,80 @@ async fn find(context: &Context, names: &[String], batch: &mut Batch) -> Result<
     Ok(records)
 }
 
-/// Each record with the provider that has its bytes, and its checksum where one is known.
+/// Each record with the provider that has its bytes, its checksum where one is known, and its copies.
 async fn wanted(
     context: &Context,
     records: Vec<FileRecord>,
     batch: &mut Batch,
 ) -> Result<Vec<Wanted>, Failure> {
     let (roots, store) = (context.roots()?, context.history()?);
-    let mut providers: BTreeMap<String, Result<Arc<Provider>, Failure>> = BTreeMap::new();
-    let mut wanted = Vec::new();
-    for record in records {
-        let provider = match owner(&record.provider_path, &roots) {
-            None => Err(Failure::new(
-                Exit::Failed,
-                Code::Configuration,
-                format!("no configured provider has {}", record.provider_path),
-            )),
-            Some(name) => providers
-                .entry(name.to_owned())
-                .or_insert_with(|| context.provider(name).map(Arc::new))
-                .clone(),
-        };
-        match provider {
-            Ok(provider) => wanted.push(Wanted {
-                sha256: store.checksum(&record.id).await?,
-                copies: copies(context, store.as_ref(), &record.id).await?,
-                record,
-                provider,
-                key: None,
-                range: None,
-            }),
-            Err(failure) => batch
-                .fail(&ItemError {
-                    file: title(&record),
-                    error: failure.message,
-                    error_code: "STORAGE_CONFIGURATION_ERROR".into(),
-                    details: None,
-                })
-                .map_err(|error| no_room(&error))?,
+    let mut providers = Providers {
+        context,
+        built: BTreeMap::new(),
+    };
+    let mut wanted = Vec::with_capacity(records.len());
+    for records in records.chunks(LOOKED_UP) {
+        let ids: Vec<String> = records.iter().map(|record| record.id.clone()).collect();
+        let mut checksums = store.checksums(&ids).await?;
+        let mut copies: BTreeMap<String, Vec<Elsewhere>> = BTreeMap::new();
+        for (id, copy) in store.copies(&ids).await? {
+            copies.entry(id).or_default().extend(providers.elsewhere(&copy));
+        }
+        for record in records {
+            let provider = match owner(&record.provider_path, &roots) {
+                None => Err(Failure::new(
+                    Exit::Failed,
+                    Code::Configuration,
+                    format!("no configured provider has {}", record.provider_path),
+                )),
+                Some(name) => providers.get(name),
+            };
+            match provider {
+                Ok(provider) => wanted.push(Wanted {
+                    sha256: checksums.remove(&record.id),
+                    copies: copies.remove(&record.id).unwrap_or_default(),
+                    record: record.clone(),
+                    provider,
+                    key: None,
+                    range: None,
+                }),
+                Err(failure) => batch
+                    .fail(&ItemError {
+                        file: title(record),
+                        error: failure.message,
+                        error_code: "STORAGE_CONFIGURATION_ERROR".into(),
+                        details: None,
+                    })
+                    .map_err(|error| no_room(&error))?,
+            }
         }
     }
     Ok(wanted)
 }
 
-/// Where else the file is, as far as storage.yml still has those providers.
-async fn copies(context: &Context, store: &dyn JournalReader, id: &str) -> Result<Vec<Elsewhere>, Failure> {
-    let known = store.copies(&[id.to_owned()]).await?;
-    let usable = |(_, copy): (String, Copy)| {
+/// Providers by name, each built once.
+struct Providers<'a> {
+    context: &'a Context,
+    built: BTreeMap<String, Result<Arc<Provider>, Failure>>,
+}
+
+impl Providers<'_> {
+    fn get(&mut self, name: &str) -> Result<Arc<Provider>, Failure> {
+        if let Some(built) = self.built.get(name) {
+            return built.clone();
+        }
+        let built = self.context.provider(name).map(Arc::new);
+        self.built.insert(name.to_owned(), built.clone());
+        built
+    }
+
+    /// Where a copy is, as far as storage.yml still has its provider.
+    fn elsewhere(&mut self, copy: &Copy) -> Option<Elsewhere> {
         Some(Elsewhere {
-            provider: Arc::new(context.provider(&copy.provider).ok()?),
+            provider: self.get(&copy.provider).ok()?,
             key: Key::from(copy.key.as_str()),
         })
-    };
-    Ok(known.into_iter().filter_map(usable).collect())
+    }
 }
 
 /// Keeps to the bytes that were asked for.

@@ -79,12 +79,8 @@ impl<'a> Gathering<'a> {
                 .iter()
                 .map(|name| String::from_utf8_lossy(name).into_owned())
                 .collect();
-            let by_id = store.get_many(&batch).await?;
-            for (name, record) in batch.iter().zip(by_id) {
-                let candidates = match record {
-                    Some(record) => vec![record],
-                    None => info::find(store, name).await?,
-                };
+            let found = info::find_all(store, &batch).await?;
+            for (name, candidates) in batch.iter().zip(found) {
                 self.add(name, candidates, changes)?;
             }
         }

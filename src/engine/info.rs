@@ -26,6 +26,25 @@ pub async fn find(store: &dyn MetadataStore, target: &str) -> metadata::Result<V
     Ok(found.into_values().collect())
 }
 
+/// The same for several targets, in their order: those that are ids are looked up together.
+///
+/// # Errors
+/// As [`find`].
+pub async fn find_all(
+    store: &dyn MetadataStore,
+    targets: &[String],
+) -> metadata::Result<Vec<Vec<FileRecord>>> {
+    let by_id = store.get_many(targets).await?;
+    let mut found = Vec::with_capacity(targets.len());
+    for (target, record) in targets.iter().zip(by_id) {
+        found.push(match record {
+            Some(record) => vec![record],
+            None => find(store, target).await?,
+        });
+    }
+    Ok(found)
+}
+
 /// UUIDs are stored in lower case and pasted in either.
 async fn by_id(store: &dyn MetadataStore, id: &str) -> metadata::Result<Option<FileRecord>> {
     match store.get(id).await? {

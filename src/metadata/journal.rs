@@ -9,6 +9,8 @@ mod asked;
 
 mod names;
 
+use std::collections::HashMap;
+
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -329,8 +331,14 @@ pub trait JournalReader: MetadataStore {
 
     async fn intents(&self) -> Result<Vec<UploadIntent>>;
 
-    /// Hex SHA-256 of a file's content, where it is known.
-    async fn checksum(&self, file_id: &str) -> Result<Option<String>>;
+    /// Hex SHA-256 of these files' contents by their ids, where they are known.
+    async fn checksums(&self, file_ids: &[String]) -> Result<HashMap<String, String>>;
+
+    /// The same of one file.
+    async fn checksum(&self, file_id: &str) -> Result<Option<String>> {
+        let mut known = self.checksums(&[file_id.to_owned()]).await?;
+        Ok(known.remove(file_id))
+    }
 
     /// Copies of these files, each with its file's id.
     async fn copies(&self, file_ids: &[String]) -> Result<Vec<(String, Copy)>>;

@@ -1,5 +1,7 @@
 //! The reading side of a journal that also writes: it tells what any reader of the database is told.
 
+use std::collections::HashMap;
+
 use async_trait::async_trait;
 
 use super::SqliteJournal;
@@ -28,8 +30,8 @@ impl JournalReader for SqliteJournal {
         self.store.intents().await
     }
 
-    async fn checksum(&self, file_id: &str) -> Result<Option<String>> {
-        self.store.checksum(file_id).await
+    async fn checksums(&self, file_ids: &[String]) -> Result<HashMap<String, String>> {
+        self.store.checksums(file_ids).await
     }
 
     async fn copies(&self, file_ids: &[String]) -> Result<Vec<(String, Copy)>> {

@@ -22,7 +22,7 @@ mod values;
 mod warnings;
 mod writer;
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
@@ -146,9 +146,9 @@ impl JournalReader for SqliteStore {
         look(self, uploads::all).await
     }
 
-    async fn checksum(&self, file_id: &str) -> Result<Option<String>> {
-        let file_id = file_id.to_owned();
-        look(self, move |connection| uploads::checksum(connection, &file_id)).await
+    async fn checksums(&self, file_ids: &[String]) -> Result<HashMap<String, String>> {
+        let file_ids = file_ids.to_vec();
+        look(self, move |connection| uploads::checksums(connection, &file_ids)).await
     }
 
     async fn copies(&self, file_ids: &[String]) -> Result<Vec<(String, Copy)>> {

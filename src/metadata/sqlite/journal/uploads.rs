@@ -1,5 +1,7 @@
 //! Intents of uploads, and the records they become.
 
+use std::collections::HashMap;
+
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::values::{Answer, count, micros, owner, signed, time};
@@ -142,7 +144,17 @@ fn read(row: &Row<'_>) -> Answer<UploadIntent> {
     })
 }
 
-pub(super) fn checksum(connection: &Connection, file_id: &str) -> Answer<Option<String>> {
+pub(super) fn checksums(connection: &Connection, file_ids: &[String]) -> Answer<HashMap<String, String>> {
+    let mut known = HashMap::new();
+    for file_id in file_ids {
+        if let Some(sha256) = checksum(connection, file_id)? {
+            known.insert(file_id.clone(), sha256);
+        }
+    }
+    Ok(known)
+}
+
+fn checksum(connection: &Connection, file_id: &str) -> Answer<Option<String>> {
     let found = connection
         .prepare_cached("SELECT sha256 FROM main.civic_storage_checksums WHERE file_id = ?1")?
         .query_row([file_id], |row| row.get(0))
