@@ -5,6 +5,7 @@
 //! goes and its step stays: the object is deleted by the next run that changes something. A record whose object is gone
 //! already goes alone. A few batches are under way at once, so that the journal writes while the provider works.
 
+mod batches;
 mod judged;
 mod look;
 
@@ -17,6 +18,7 @@ use tokio::sync::Semaphore;
 
 pub(super) use judged::judged;
 
+use self::batches::Batches;
 use self::look::{LATER, Target, look, look_all};
 use super::changes::{BATCH, Changes, Sites, failed, failed_by, is_uncertain};
 use super::cleanup::ItemError;
@@ -29,12 +31,12 @@ use crate::failpoint::reach;
 use crate::metadata::journal::{Action, Intended, NewStep, RecordChange, Settlement, StepState};
 use crate::metadata::{FileRecord, MetadataStore};
 use crate::providers::{Key, Provider, ProviderError};
-use crate::spill::{Spool, SpoolIter};
+use crate::spill::Spool;
 
 /// Batches under way at once.
 const AHEAD: usize = 3;
-/// Files of a batch that goes for good: with their sidecars, as many as one bulk request takes.
-const PURGED: usize = 500;
+/// Files of a batch that goes for good: as many as a bulk request takes, and a page of a listing shows with what follows.
+const PURGED: usize = 960;
 
 /// What to delete.
 #[derive(Debug)]
@@ -96,8 +98,8 @@ pub async fn plan(
     request: &DeleteRequest<'_>,
     changes: &mut Changes,
 ) -> Result<(), JournalError> {
-    let mut ids = request.ids.iter();
-    while let Some(batch) = next((at.1, BATCH), &mut ids, changes).await? {
+    let mut batches = Batches::new(at.1, request.ids, BATCH);
+    while let Some(batch) = batches.next(changes).await? {
         let looks = stream::iter(batch).map(|record| look(at.0, record));
         let mut looks = looks.buffered(request.concurrency.max(1));
         while let Some(looked) = looks.next().await {
@@ -116,34 +118,6 @@ pub async fn plan(
         }
     }
     Ok(())
-}
-
-/// The next records; those that are gone by now fail. `None` at the end.
-async fn next(
-    (store, size): (&dyn MetadataStore, usize),
-    ids: &mut SpoolIter<'_>,
-    changes: &mut Changes,
-) -> Result<Option<Vec<FileRecord>>, JournalError> {
-    let batch: Vec<Vec<u8>> = ids.take(size).collect::<Result<_, _>>()?;
-    if batch.is_empty() {
-        return Ok(None);
-    }
-    let ids: Vec<String> = batch
-        .iter()
-        .map(|id| String::from_utf8_lossy(id).into_owned())
-        .collect();
-    let mut records = Vec::with_capacity(ids.len());
-    for (id, record) in ids.iter().zip(store.get_many(&ids).await?) {
-        match record {
-            Some(record) => records.push(record),
-            None => changes.fail(failed(
-                id,
-                "STORAGE_FILE_NOT_FOUND",
-                "its record was deleted meanwhile; nothing was done",
-            )),
-        }
-    }
-    Ok(Some(records))
 }
 
 /// Deletes batch by batch, until the end or until the operator stops it.
@@ -169,7 +143,8 @@ pub async fn delete(
         permits: Semaphore::new(request.concurrency.max(1)),
     };
     let size = if request.purge { PURGED } else { BATCH };
-    let (mut ids, mut done, mut failure) = (request.ids.iter(), 0, None);
+    let mut batches = Batches::new(at.1, request.ids, size);
+    let (mut done, mut failure) = (0, None);
     let (mut under_way, mut more) = (FuturesOrdered::new(), true);
     loop {
         while more && under_way.len() < AHEAD {
@@ -177,7 +152,7 @@ pub async fn delete(
                 more = false;
                 break;
             }
-            match next((at.1, size), &mut ids, changes).await {
+            match batches.next(changes).await {
                 Ok(Some(batch)) => under_way.push_back(delete_batch(&lane, batch)),
                 Ok(None) => more = false,
                 Err(error) => failure = failure.or(Some(error)),
@@ -300,7 +275,8 @@ async fn act((_, step, target): &Written) -> Acted {
     let to_key = step.to_key.as_deref().map(Key::from);
     let outcome = match (step.action, evidence, to_key) {
         (Action::Trash, Some(evidence), Some(to)) => {
-            move_to_new_place(&target.provider, &target.key, &to, evidence).await
+            let seen = (evidence, target.bare);
+            move_to_new_place(&target.provider, (&target.key, &to), seen).await
         }
         (Action::Purge, Some(evidence), _) => {
             let purged = purge(&target.provider, &target.key, evidence).await;

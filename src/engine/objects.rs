@@ -5,6 +5,7 @@
 //! are known to be at their new place. Nothing at a target is ever overwritten. Rows are the caller's.
 
 mod bulk;
+mod survey;
 
 use bytes::Bytes;
 use chrono::{DateTime, TimeDelta, Utc};
@@ -15,6 +16,7 @@ use crate::metadata::journal::Evidence;
 use crate::providers::{Deletion, EntryKind, Key, Listed, Provider, ProviderError, SIDECAR_SUFFIX};
 
 pub use bulk::purge_all;
+pub use survey::Survey;
 
 /// Suffix of a sidecar in the trash: CivicPress's reconstruction collects every `*.meta.json` that it finds.
 const TRASHED_SUFFIX: &[u8] = b".meta.trash";
@@ -134,7 +136,8 @@ pub async fn move_object(
 }
 
 /// The same to a place that nobody has used before, of an object that was seen a moment ago. Where a provider deletes on
-/// condition, the deletion itself is the second look: it is refused where something else stands at the key by then.
+/// condition, the deletion itself is the second look: it is refused where something else stands at the key by then. A `bare`
+/// one was seen to have no sidecar.
 ///
 /// # Errors
 /// As [`move_object`], which may be called after it.
@@ -143,9 +146,8 @@ pub async fn move_object(
 /// As [`move_object`].
 pub async fn move_to_new_place(
     provider: &Provider,
-    from: &Key,
-    to: &Key,
-    evidence: &Evidence,
+    (from, to): (&Key, &Key),
+    (evidence, bare): (&Evidence, bool),
 ) -> Result<MoveOutcome, ProviderError> {
     let (Some(last_modified), Some(etag), true) = (
         evidence.last_modified,
@@ -161,9 +163,15 @@ pub async fn move_to_new_place(
         last_modified,
         etag: Some(etag.clone()),
     };
-    let sidecar = sidecar_key(from);
+    let sidecar = async {
+        if bare {
+            Ok(None)
+        } else {
+            provider.head(&sidecar_key(from)).await
+        }
+    };
     // Both come to their end: a copy that nobody waits for may be made all the same.
-    let (outcome, found) = futures::join!(copy(provider, from, to, &seen), provider.head(&sidecar));
+    let (outcome, found) = futures::join!(copy(provider, from, to, &seen), sidecar);
     match outcome? {
         MoveOutcome::Moved if found?.is_some() => move_sidecar(provider, from, to).await?,
         // Whether the object is gone, or all of the bucket, a look tells.

@@ -26,6 +26,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use futures::FutureExt;
 use futures::stream::{self, BoxStream, StreamExt};
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
@@ -41,6 +42,8 @@ pub use key::{Key, SIDECAR_SUFFIX, StoredShape, is_reserved, sidecar_object, sto
 pub use listing::{EntryKind, ListRequest, Listed, Listing};
 pub use mapping::Mapping;
 pub use uploads::UnfinishedUpload;
+
+use paged::Stretch;
 
 /// What can go wrong between here and a provider. Rules: each names the provider and the operation; none holds a
 /// secret; NotFound of an object is an answer (`Ok(None)`), never an error.
@@ -238,6 +241,35 @@ impl Provider {
             }
         };
         self.counted(("head", key), asked).await
+    }
+
+    /// What a listing shows of the keys from `first` to `last` below the prefix (empty, or ends at a `/`), where so many pages
+    /// of it are enough. `None` where they are not, and where the provider cannot begin in the middle. What it does not show
+    /// may be there all the same.
+    ///
+    /// # Errors
+    /// Where a page cannot be had.
+    pub async fn list_between(
+        &self,
+        prefix: &str,
+        (first, last): (&Key, &Key),
+        (expected, pages): (usize, usize),
+    ) -> Result<Option<Vec<Listed>>, ProviderError> {
+        let Some(first) = first.as_str().filter(|first| first.starts_with(prefix)) else {
+            return Ok(None);
+        };
+        let stretch = Stretch {
+            prefix,
+            first,
+            last,
+            expected,
+        };
+        let asked = match &self.lister {
+            Lister::S3(s3) => s3.list_between(stretch, pages).boxed(),
+            Lister::Gcs(gcs) => gcs.list_between(stretch, pages).boxed(),
+            Lister::Local(_) | Lister::Azure(_) => return Ok(None),
+        };
+        self.counted(("list", &Key::from(prefix)), asked).await
     }
 
     /// Uploads in parts that were begun and not ended, in no order. None where the provider forgets them by itself, as

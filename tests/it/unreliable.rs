@@ -9,4 +9,5 @@ mod needs_server {
     mod lost;
     mod matrix;
     mod storm;
+    mod survey;
 }

@@ -9,7 +9,7 @@ use super::Lane;
 use super::judged::whole;
 use crate::engine::changes::{Sites, failed, failed_by};
 use crate::engine::cleanup::ItemError;
-use crate::engine::objects::evidence_of;
+use crate::engine::objects::{Survey, evidence_of};
 use crate::metadata::FileRecord;
 use crate::metadata::journal::Evidence;
 use crate::providers::{EntryKind, Key, Provider, ProviderError};
@@ -26,6 +26,8 @@ pub(super) struct Target {
     /// What was seen, or what the record says where nothing was looked at; `None` where the object is missing.
     pub(super) evidence: Option<Evidence>,
     pub(super) looked: bool,
+    /// A listing showed it, and no sidecar beside it.
+    pub(super) bare: bool,
     /// Why the object cannot go now, where its provider does not answer.
     pub(super) pending: Option<ItemError>,
 }
@@ -43,6 +45,7 @@ impl Target {
                 ..Evidence::default()
             }),
             looked: false,
+            bare: false,
             pending: None,
         })
     }
@@ -58,7 +61,8 @@ impl Target {
 }
 
 /// What is to go for good in bulk is not looked at one by one: its record alone decides. One look at each provider says
-/// whether it answers; where it does not, its records are kept.
+/// whether it answers; where it does not, its records are kept. Of everything else a listing tells what it shows, and the
+/// rest is asked for.
 pub(super) async fn look_all(lane: &Lane<'_>, batch: &[FileRecord]) -> Vec<Result<Target, ItemError>> {
     let mut answers = HashMap::new();
     for target in batch.iter().filter_map(|record| unseen(lane, record)) {
@@ -67,10 +71,15 @@ pub(super) async fn look_all(lane: &Lane<'_>, batch: &[FileRecord]) -> Vec<Resul
             answers.insert(target.provider.name.clone(), answer.err());
         }
     }
+    let surveys = surveys(lane, batch).await;
     let looks = stream::iter(batch).map(async |record| match unseen(lane, record) {
         None => {
-            let _permit = lane.permits.acquire().await;
-            let looked = look(lane.sites, record.clone()).await;
+            let looked = if let Some(target) = listed(lane, &surveys, record) {
+                Ok(target)
+            } else {
+                let _permit = lane.permits.acquire().await;
+                look(lane.sites, record.clone()).await
+            };
             if lane.whole {
                 looked.and_then(whole)
             } else {
@@ -83,6 +92,38 @@ pub(super) async fn look_all(lane: &Lane<'_>, batch: &[FileRecord]) -> Vec<Resul
         },
     });
     looks.buffered(batch.len().max(1)).collect().await
+}
+
+/// Of each provider that has something in the batch which is to be looked at.
+async fn surveys(lane: &Lane<'_>, batch: &[FileRecord]) -> HashMap<String, Survey> {
+    let mut places: HashMap<String, (Arc<Provider>, Vec<Key>)> = HashMap::new();
+    for record in batch.iter().filter(|record| unseen(lane, record).is_none()) {
+        if let Ok((provider, key)) = lane.sites.of_record(record) {
+            let name = provider.name.clone();
+            places.entry(name).or_insert((provider, Vec::new())).1.push(key);
+        }
+    }
+    let mut surveys = HashMap::new();
+    for (name, (provider, keys)) in places {
+        surveys.insert(name, Survey::of(&provider, keys.iter()).await);
+    }
+    surveys
+}
+
+/// The record's object where a listing showed it.
+fn listed(lane: &Lane<'_>, surveys: &HashMap<String, Survey>, record: &FileRecord) -> Option<Target> {
+    let (provider, key) = lane.sites.of_record(record).ok()?;
+    let survey = surveys.get(&provider.name)?;
+    let found = survey.object(&key)?;
+    Some(Target {
+        evidence: Some(evidence_of(found)),
+        bare: survey.is_bare(&key),
+        looked: true,
+        record: record.clone(),
+        provider,
+        key,
+        pending: None,
+    })
 }
 
 /// The record's object as the record tells it, where the provider deletes in bulk.
@@ -132,6 +173,7 @@ pub(super) async fn look(sites: &Sites, record: FileRecord) -> Result<Target, It
         key,
         evidence: found.as_ref().map(evidence_of),
         looked: true,
+        bare: false,
         pending: None,
     })
 }

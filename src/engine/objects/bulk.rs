@@ -3,43 +3,58 @@
 use futures::{StreamExt, stream};
 use object_store::path::Path;
 
-use super::{invalid, sidecar_key};
+use super::{Survey, invalid, sidecar_key};
 use crate::providers::{Key, Provider, ProviderError};
 
 /// Keys in one bulk request; source: Amazon S3 API Reference, `DeleteObjects`.
 const BULK: usize = 1000;
 
-/// Deletes objects and their sidecars for good without a look at them, in bulk where the provider can: what is in
+/// Deletes objects and their sidecars for good without a look at each, in bulk where the provider can: what is in
 /// the trash, or what was just looked at. The answers are in the order of the keys, each the answer for that key.
 pub async fn purge_all(provider: &Provider, keys: &[Key]) -> Vec<Result<(), ProviderError>> {
+    let survey = Survey::of(provider, keys.iter()).await;
     let mut answers = Vec::with_capacity(keys.len());
-    for chunk in keys.chunks(BULK / 2) {
-        answers.extend(purge_chunk(provider, chunk).await);
+    let mut rest = keys;
+    while !rest.is_empty() {
+        let (chunk, more) = rest.split_at(fitting(&survey, rest));
+        answers.extend(purge_chunk(provider, &survey, chunk).await);
         for key in chunk {
             provider.tidy(key).await;
         }
+        rest = more;
     }
     answers
 }
 
+/// How many of the keys one request takes, with their sidecars.
+fn fitting(survey: &Survey, keys: &[Key]) -> usize {
+    let mut room = BULK;
+    let fits = keys.iter().take_while(|key| {
+        let wanted = if survey.is_bare(key) { 1 } else { 2 };
+        let fits = wanted <= room;
+        room = room.saturating_sub(wanted);
+        fits
+    });
+    fits.count()
+}
+
 /// Sidecars go with their objects in one request; an object whose sidecar stayed is not done.
-async fn purge_chunk(provider: &Provider, keys: &[Key]) -> Vec<Result<(), ProviderError>> {
+async fn purge_chunk(provider: &Provider, survey: &Survey, keys: &[Key]) -> Vec<Result<(), ProviderError>> {
     let mut answers: Vec<Result<(), ProviderError>> = Vec::with_capacity(keys.len());
-    let mut asked = Vec::with_capacity(keys.len());
-    let mut paths = Vec::with_capacity(keys.len() * 2);
+    let (mut paths, mut owners) = (Vec::new(), Vec::new());
     for (at, key) in keys.iter().enumerate() {
-        let pair = provider
-            .location(key)
-            .and_then(|object| Ok([object, provider.location(&sidecar_key(key))?]));
-        answers.push(pair.map(|pair| {
-            asked.push(at);
-            paths.extend(pair);
+        let sidecar = (!survey.is_bare(key)).then(|| sidecar_key(key));
+        let both = [Some(key), sidecar.as_ref()].into_iter().flatten();
+        let located: Result<Vec<Path>, _> = both.map(|key| provider.location(key)).collect();
+        answers.push(located.map(|located| {
+            owners.extend(located.iter().map(|_| at));
+            paths.extend(located);
         }));
     }
     let gone = delete_paths(provider, paths).await;
-    for (at, pair) in asked.into_iter().zip(gone.chunks(2)) {
-        if let Some(error) = pair.iter().find_map(|answer| answer.as_ref().err()) {
-            answers[at] = Err(error.clone());
+    for (at, answer) in owners.into_iter().zip(gone) {
+        if let (true, Err(error)) = (answers[at].is_ok(), answer) {
+            answers[at] = Err(error);
         }
     }
     answers

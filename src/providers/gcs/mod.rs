@@ -23,7 +23,7 @@ use object_store::gcp::{GcpCredentialProvider, GoogleCloudStorageBuilder};
 
 use super::build::Ground;
 use super::digest::{self, Comparison};
-use super::paged::{self, PageQuery, PageSource, Pages};
+use super::paged::{self, PageQuery, PageSource, Pages, Stretch};
 use super::uploads::{self, UnfinishedUpload, UploadSource};
 use super::wire::{self, chain, date};
 use super::{Deletion, Key, ListRequest, Listed, Listing, Probe, ProviderError};
@@ -143,6 +143,14 @@ impl Gcs {
     /// Pages are read ahead of the stream, at most a few; dropping it ends the request under way.
     pub(super) fn list(&self, request: ListRequest) -> Listing {
         paged::list(self.source(), &self.prefix, request)
+    }
+
+    pub(super) async fn list_between(
+        &self,
+        stretch: Stretch<'_>,
+        pages: usize,
+    ) -> Result<Option<Vec<Listed>>, ProviderError> {
+        paged::between(self.source(), &self.prefix, stretch, pages).await
     }
 
     /// What stands at the key, or `None` where the bucket is there and the object is not.

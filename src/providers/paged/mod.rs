@@ -4,6 +4,7 @@
 //! Keys are given out as the provider has them and in the order it gives them; order is no promise here. How a page
 //! is asked for and read is the provider's own ([`PageSource`]).
 
+mod between;
 mod ranges;
 
 use std::collections::HashSet;
@@ -21,6 +22,8 @@ use tokio::task::JoinSet;
 use super::wire::Context;
 use super::{EntryKind, Key, ListRequest, Listed, Listing, ProviderError};
 use ranges::Split;
+
+pub(super) use between::{Stretch, between};
 
 /// More requests at once than this only make a server queue them.
 const MAX_PARALLEL: usize = 8;
@@ -102,6 +105,11 @@ impl Pages {
         }
         let (page, _) = self.fetch().await?;
         Ok(Some(page))
+    }
+
+    /// Whether the last page was the last one.
+    fn is_at_its_end(&self) -> bool {
+        self.ended
     }
 
     /// Like [`Self::next`], with the headers the page came with.

@@ -67,7 +67,7 @@ impl World {
     }
 
     /// What every `provider_path` begins with.
-    fn root(&self) -> String {
+    pub fn root(&self) -> String {
         match &self.bucket {
             Some(bucket) => format!("{}/{}", bucket.root(), self.prefix),
             None => self.town.storage().display().to_string(),
