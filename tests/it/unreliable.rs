@@ -5,6 +5,7 @@ mod town;
 
 mod needs_server {
     mod batch;
+    mod in_parts;
     mod limits;
     mod lost;
     mod matrix;

@@ -7,6 +7,7 @@
 mod behind;
 mod elsewhere;
 mod part;
+mod parts;
 mod range;
 
 use std::fs::{self, File, Permissions};
@@ -150,12 +151,15 @@ async fn to_file_once(
             .permissions(Permissions::from_mode(0o666))
             .tempfile_in(&directory)
             .map_err(written)?;
-        let pieces = open(wanted, None, None).await?.pieces;
-        let behind = Some(Behind::new(temporary.as_file()).map_err(written)?);
-        let out = (temporary, behind);
-        let filled: NamedTempFile = fill(wanted, out, Sofar::default(), (pieces, interrupt))
-            .await
-            .map_err(at)?;
+        let in_parts = parts::fill(wanted, temporary.as_file(), interrupt).await;
+        let filled: NamedTempFile = if in_parts.map_err(at)? {
+            temporary
+        } else {
+            let pieces = open(wanted, None, None).await?.pieces;
+            let behind = Some(Behind::new(temporary.as_file()).map_err(written)?);
+            let filling = fill(wanted, (temporary, behind), Sofar::default(), (pieces, interrupt));
+            filling.await.map_err(at)?
+        };
         (filled.into_temp_path(), None)
     };
     let (target_owned, force) = (target.to_path_buf(), placing.force);
@@ -340,8 +344,11 @@ fn held_to_its_size(wanted: &Wanted, size: u64) -> Result<(), DownloadError> {
 }
 
 async fn open(wanted: &Wanted, from: Option<u64>, etag: Option<&str>) -> Result<Arriving, DownloadError> {
-    let changed = || DownloadError::Integrity("the object was replaced meanwhile".to_owned());
-    ask(wanted, from, etag).await?.ok_or_else(changed)
+    ask(wanted, from, etag).await?.ok_or_else(replaced)
+}
+
+fn replaced() -> DownloadError {
+    DownloadError::Integrity("the object was replaced meanwhile".to_owned())
 }
 
 fn compare(wanted: &Wanted, size: u64, sha256: &str) -> Result<(), DownloadError> {

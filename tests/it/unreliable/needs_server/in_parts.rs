@@ -1,0 +1,152 @@
+//! Large downloads come in parts that are asked for side by side: whole, of one object, and in constant memory, whatever
+//! becomes of one of them.
+
+use std::fs;
+use std::thread;
+use std::time::Duration;
+
+use crate::common::deployment::Run;
+use crate::common::proxy::Fault;
+use crate::common::{Bucket, Remote, TestEnv};
+use crate::unreliable::town::Town;
+
+/// Five parts of 16 MiB, the last of them short.
+const SIZE: usize = (64 << 20) + 12_345;
+
+/// No two pieces of it are the same.
+fn content(seed: u8) -> Vec<u8> {
+    let piece = |number: u32| {
+        let mut piece = vec![seed; 4096];
+        piece[..4].copy_from_slice(&number.to_be_bytes());
+        piece
+    };
+    let mut content: Vec<u8> = (0..).take(SIZE.div_ceil(4096)).flat_map(piece).collect();
+    content.truncate(SIZE);
+    content
+}
+
+fn on_both(test: impl Fn(&Town, &str)) {
+    for bucket in [TestEnv::seaweed(), TestEnv::azurite()].into_iter().flatten() {
+        let town = Town::on(bucket);
+        let id = town.stored("a.bin", &content(0));
+        town.proxy.forget();
+        test(&town, &id);
+    }
+}
+
+fn is_get(line: &str) -> bool {
+    line.starts_with("GET ") && line.contains("/permits/")
+}
+
+fn fetch(town: &Town, id: &str, more: &[&str]) -> Run {
+    let out = town.out().display().to_string();
+    let args = ["storage:download", "--json", "-v", id, "--out", &out];
+    town.civic(&[&args, more].concat())
+}
+
+#[track_caller]
+fn assert_came(town: &Town, run: &Run) {
+    assert_eq!(run.code, 0, "{run:?}");
+    assert!(fs::read(town.out()).unwrap() == content(0), "other bytes");
+    fs::remove_file(town.out()).unwrap();
+    assert_eq!(town.left_in_tmp(), Vec::<String>::new());
+}
+
+#[test]
+fn a_large_file_comes_in_parts_side_by_side_and_in_order() {
+    on_both(|town, id| {
+        // The later a part was asked for, the earlier it comes.
+        for (skip, wait) in [(1, 400), (1, 300), (1, 200)] {
+            let slow = Fault::Delay(Duration::from_millis(wait));
+            town.proxy.inject((skip, 1), slow, is_get);
+        }
+        let run = fetch(town, id, &[]);
+        assert_came(town, &run);
+        assert_eq!(town.proxy.count(is_get), 5);
+        assert!(town.proxy.most_at_once() >= 4, "{}", town.proxy.most_at_once());
+    });
+}
+
+#[test]
+fn a_part_that_breaks_or_is_refused_for_a_moment_is_asked_for_again_alone() {
+    on_both(|town, id| {
+        town.proxy.inject((1, 1), Fault::CutAnswer, is_get);
+        town.proxy.inject((1, 1), Fault::Status(503), is_get);
+        town.proxy.inject((1, 1), Fault::Close, is_get);
+        let run = fetch(town, id, &[]);
+        assert_came(town, &run);
+        assert_eq!(town.proxy.count(is_get), 8, "five, and three once more");
+    });
+}
+
+#[test]
+fn a_part_that_never_comes_fails_the_file_and_leaves_nothing() {
+    on_both(|town, id| {
+        town.proxy.inject((2, usize::MAX), Fault::Status(503), is_get);
+        let run = fetch(town, id, &[]);
+        assert_eq!(run.code, 5, "{run:?}");
+        assert!(run.stdout.contains("STORAGE_PROVIDER_UNAVAILABLE"), "{run:?}");
+        assert!(!town.out().exists());
+        assert_eq!(town.left_in_tmp(), Vec::<String>::new());
+    });
+}
+
+/// Bytes of two objects in one file would be a file that never was, and without a checksum nothing else would tell.
+fn two_objects_are_never_mixed(bucket: &Bucket) {
+    let town = Town::on(bucket.clone());
+    let id = town.stored("a.bin", &content(0));
+    let sql = "DELETE FROM civic_storage_checksums";
+    town.world.town().db().execute(sql, []).unwrap();
+    // The third part is asked for once another object of that size is there.
+    let slow = Fault::Late(Duration::from_secs(6));
+    town.proxy.inject((2, usize::MAX), slow, is_get);
+    let sql = "SELECT provider_path FROM storage_files";
+    let path: String = town
+        .world
+        .town()
+        .db()
+        .query_row(sql, [], |row| row.get(0))
+        .unwrap();
+    let key = path.strip_prefix(&format!("{}/", bucket.root())).unwrap();
+    let (proxy, other) = (&town.proxy, content(1));
+    let run = thread::scope(|scope| {
+        scope.spawn(|| {
+            while proxy.count(is_get) < 4 {
+                thread::sleep(Duration::from_millis(5));
+            }
+            bucket.put(key, other);
+        });
+        fetch(&town, &id, &[])
+    });
+    assert_eq!(run.code, 1, "{run:?}");
+    assert!(run.stdout.contains("STORAGE_INTEGRITY_ERROR"), "{run:?}");
+    assert!(run.stdout.contains("replaced meanwhile"), "{run:?}");
+    assert!(!town.out().exists());
+    assert_eq!(town.left_in_tmp(), Vec::<String>::new());
+}
+
+#[test]
+fn parts_of_two_objects_are_never_mixed_on_seaweedfs() {
+    TestEnv::seaweed().iter().for_each(two_objects_are_never_mixed);
+}
+
+#[test]
+fn parts_of_two_objects_are_never_mixed_on_azurite() {
+    TestEnv::azurite().iter().for_each(two_objects_are_never_mixed);
+}
+
+/// rclone sends all of a file, whatever range is asked for.
+#[test]
+fn a_service_without_ranges_sends_a_large_file_whole() {
+    let Some(bucket) = TestEnv::rclone() else { return };
+    let town = Town::on(bucket);
+    let id = town.stored("a.bin", &content(0));
+    town.proxy.forget();
+    let run = fetch(&town, &id, &[]);
+    assert_came(&town, &run);
+    assert_eq!(
+        town.proxy.count(is_get),
+        2,
+        "a part, and since that is none, all of it"
+    );
+}
