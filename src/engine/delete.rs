@@ -33,10 +33,10 @@ use crate::metadata::{FileRecord, MetadataStore};
 use crate::providers::{Key, Provider, ProviderError};
 use crate::spill::Spool;
 
-/// Batches under way at once.
-const AHEAD: usize = 3;
-/// Files of a batch that goes for good: as many as a bulk request takes, and a page of a listing shows with what follows.
-const PURGED: usize = 960;
+/// Batches under way at once: while some wait for the provider, others are journalled.
+const AHEAD: usize = 10;
+/// Files of a batch that goes for good: with their sidecars, as many as one bulk request takes.
+const PURGED: usize = 500;
 
 /// What to delete.
 #[derive(Debug)]

@@ -43,8 +43,8 @@ impl Survey {
         let (Some(first), Some(last)) = (keys.first(), last) else {
             return;
         };
-        // With their sidecars, and a few others among them.
-        let expected = keys.len() * 2 + WORTH;
+        // A few others are among them, or sidecars, or they take another page.
+        let expected = keys.len() + keys.len() / 8 + WORTH;
         let pages = 1 + keys.len() * SPARSE / PAGE;
         match provider
             .list_between(folder, (first, &last), (expected, pages))

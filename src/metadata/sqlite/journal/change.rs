@@ -33,29 +33,39 @@ pub(super) fn apply(connection: &Connection, change: &RecordChange) -> Result<bo
     }
 }
 
-/// What the row holds in columns that this program does not know, as JSON; `None` where it has none.
-pub(super) fn unknown_columns(connection: &Connection, id: &str) -> Result<Option<String>, Trouble> {
-    let mut statement =
-        connection.prepare_cached("SELECT name FROM pragma_table_info('storage_files') ORDER BY cid")?;
-    let names: Vec<String> = statement
-        .query_map([], |row| row.get(0))?
-        .collect::<Result<_, _>>()?;
-    let unknown: Vec<String> = names
-        .into_iter()
-        .filter(|name| !COLUMNS.iter().any(|known| known.eq_ignore_ascii_case(name)))
-        .collect();
-    if unknown.is_empty() {
-        return Ok(None);
+/// Columns of `storage_files` that this program does not know.
+pub(super) struct UnknownColumns(Vec<String>);
+
+impl UnknownColumns {
+    /// As they are in the transaction that is open.
+    pub(super) fn of(connection: &Connection) -> Result<Self, Trouble> {
+        let mut statement =
+            connection.prepare_cached("SELECT name FROM pragma_table_info('storage_files') ORDER BY cid")?;
+        let names: Vec<String> = statement
+            .query_map([], |row| row.get(0))?
+            .collect::<Result<_, _>>()?;
+        let unknown = names
+            .into_iter()
+            .filter(|name| !COLUMNS.iter().any(|known| known.eq_ignore_ascii_case(name)));
+        Ok(Self(unknown.collect()))
     }
-    let pairs: Vec<String> = unknown
-        .iter()
-        .map(|name| format!("'{}', {}", name.replace('\'', "''"), quoted(name)))
-        .collect();
-    let sql = format!(
-        "SELECT json_object({}) FROM main.storage_files WHERE id COLLATE BINARY = ?1",
-        pairs.join(", ")
-    );
-    Ok(connection.query_row(&sql, [id], |row| row.get(0)).optional()?)
+
+    /// What the row holds in them, as JSON; `None` where there are none.
+    pub(super) fn read(&self, connection: &Connection, id: &str) -> Result<Option<String>, Trouble> {
+        if self.0.is_empty() {
+            return Ok(None);
+        }
+        let pairs = self
+            .0
+            .iter()
+            .map(|name| format!("'{}', {}", name.replace('\'', "''"), quoted(name)));
+        let sql = format!(
+            "SELECT json_object({}) FROM main.storage_files WHERE id COLLATE BINARY = ?1",
+            pairs.collect::<Vec<_>>().join(", ")
+        );
+        let mut statement = connection.prepare_cached(&sql)?;
+        Ok(statement.query_row([id], |row| row.get(0)).optional()?)
+    }
 }
 
 /// Puts those back into a row that is there again.

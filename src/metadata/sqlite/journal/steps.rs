@@ -34,12 +34,13 @@ pub(super) fn intend(
             return Err(fenced());
         }
     }
+    let columns = change::UnknownColumns::of(connection)?;
     let mut number = last_number(connection, run_id)?;
     let mut answers = Vec::with_capacity(steps.len());
     for step in steps {
         // Read while the row is still there.
         let unknown = match &step.change {
-            Some(RecordChange::Remove { expected }) => change::unknown_columns(connection, &expected.id)?,
+            Some(RecordChange::Remove { expected }) => columns.read(connection, &expected.id)?,
             _ => None,
         };
         if is_free(connection, step.undoes.as_ref())?
