@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::common::deployment::{Run, key, uuid};
 use crate::common::proxy::Fault;
-use crate::common::{Bucket, Remote, TestEnv};
+use crate::common::{Bucket, Remote, TestEnv, World};
 use crate::delete::run_id;
 use crate::unreliable::town::Town;
 
@@ -170,4 +170,58 @@ fn an_object_that_is_another_than_was_listed_stays() {
     assert_eq!(town.world.bytes(&changed).as_deref(), Some(&[b'n'; 10][..]));
     assert_eq!(town.world.ids().len(), 6);
     town.world.assert_whole();
+}
+
+/// What a listing tells of an object is what a look tells, or each of these would be taken for another object.
+fn many_go_and_come_back(bucket: impl Remote + Sync + 'static) {
+    let world = World::on(bucket);
+    for n in numbers(20) {
+        world.object(&key("permits", n));
+        world.record(n, &key("permits", n));
+    }
+    world.object_of(&sidecar(3), b"{}");
+    let ids: Vec<String> = numbers(20).map(uuid).collect();
+    let delete = |more: &[&str]| {
+        let mut args = vec!["storage:delete", "--yes", "--json"];
+        args.extend(ids.iter().map(String::as_str));
+        args.extend(more);
+        let run = world.town().civic(&args);
+        assert_eq!((run.code, world.ids().len()), (0, 0), "{run:?}");
+        run
+    };
+    let undone = world
+        .town()
+        .civic(&["storage:undo", &run_id(&delete(&[])), "--yes"]);
+    assert_eq!((undone.code, world.ids().len()), (0, 20), "{undone:?}");
+    world.assert_whole();
+    let at_sidecar = format!("{}/{}", world.root(), sidecar(3));
+    assert_eq!(world.bytes(&at_sidecar).as_deref(), Some(&b"{}"[..]));
+    delete(&["--purge"]);
+    for n in numbers(20) {
+        let path = format!("{}/{}", world.root(), key("permits", n));
+        assert_eq!(world.bytes(&path), None, "{n}");
+    }
+    assert_eq!(world.bytes(&at_sidecar), None);
+}
+
+#[test]
+fn many_go_and_come_back_on_seaweedfs() {
+    TestEnv::seaweed().into_iter().for_each(many_go_and_come_back);
+}
+
+/// It holds to no conditions.
+#[test]
+fn many_go_and_come_back_on_rclone() {
+    TestEnv::rclone().into_iter().for_each(many_go_and_come_back);
+}
+
+/// It begins no listing in the middle.
+#[test]
+fn many_go_and_come_back_on_azurite() {
+    TestEnv::azurite().into_iter().for_each(many_go_and_come_back);
+}
+
+#[test]
+fn many_go_and_come_back_on_gcs() {
+    TestEnv::gcs().into_iter().for_each(many_go_and_come_back);
 }
