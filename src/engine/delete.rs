@@ -5,7 +5,6 @@
 //! goes and its step stays: the object is deleted by the next run that changes something. A record whose object is gone
 //! already goes alone. A few batches are under way at once, so that the journal writes while the provider works.
 
-mod batches;
 mod judged;
 mod look;
 
@@ -18,7 +17,6 @@ use tokio::sync::Semaphore;
 
 pub(super) use judged::judged;
 
-use self::batches::Batches;
 use self::look::{LATER, Target, look, look_all};
 use super::changes::{BATCH, Changes, Sites, failed, failed_by, is_uncertain};
 use super::cleanup::ItemError;
@@ -31,7 +29,7 @@ use crate::failpoint::reach;
 use crate::metadata::journal::{Action, Intended, NewStep, RecordChange, Settlement, StepState};
 use crate::metadata::{FileRecord, MetadataStore};
 use crate::providers::{Key, Provider, ProviderError};
-use crate::spill::Spool;
+use crate::spill::{Spool, SpoolIter};
 
 /// Batches under way at once: while some wait for the provider, others are journalled.
 const AHEAD: usize = 10;
@@ -41,7 +39,7 @@ const PURGED: usize = 500;
 /// What to delete.
 #[derive(Debug)]
 pub struct DeleteRequest<'a> {
-    /// Ids of records, each once.
+    /// Ids of records, each once; of many, neighbours in a folder best come together.
     pub ids: &'a Spool,
     /// For good, past the trash.
     pub purge: bool,
@@ -98,8 +96,8 @@ pub async fn plan(
     request: &DeleteRequest<'_>,
     changes: &mut Changes,
 ) -> Result<(), JournalError> {
-    let mut batches = Batches::new(at.1, request.ids, BATCH);
-    while let Some(batch) = batches.next(changes).await? {
+    let mut ids = request.ids.iter();
+    while let Some(batch) = next((at.1, BATCH), &mut ids, changes).await? {
         let looks = stream::iter(batch).map(|record| look(at.0, record));
         let mut looks = looks.buffered(request.concurrency.max(1));
         while let Some(looked) = looks.next().await {
@@ -118,6 +116,34 @@ pub async fn plan(
         }
     }
     Ok(())
+}
+
+/// The next records; those that are gone by now fail. `None` at the end.
+async fn next(
+    (store, size): (&dyn MetadataStore, usize),
+    ids: &mut SpoolIter<'_>,
+    changes: &mut Changes,
+) -> Result<Option<Vec<FileRecord>>, JournalError> {
+    let batch: Vec<Vec<u8>> = ids.take(size).collect::<Result<_, _>>()?;
+    if batch.is_empty() {
+        return Ok(None);
+    }
+    let ids: Vec<String> = batch
+        .iter()
+        .map(|id| String::from_utf8_lossy(id).into_owned())
+        .collect();
+    let mut records = Vec::with_capacity(ids.len());
+    for (id, record) in ids.iter().zip(store.get_many(&ids).await?) {
+        match record {
+            Some(record) => records.push(record),
+            None => changes.fail(failed(
+                id,
+                "STORAGE_FILE_NOT_FOUND",
+                "its record was deleted meanwhile; nothing was done",
+            )),
+        }
+    }
+    Ok(Some(records))
 }
 
 /// Deletes batch by batch, until the end or until the operator stops it.
@@ -143,8 +169,7 @@ pub async fn delete(
         permits: Semaphore::new(request.concurrency.max(1)),
     };
     let size = if request.purge { PURGED } else { BATCH };
-    let mut batches = Batches::new(at.1, request.ids, size);
-    let (mut done, mut failure) = (0, None);
+    let (mut ids, mut done, mut failure) = (request.ids.iter(), 0, None);
     let (mut under_way, mut more) = (FuturesOrdered::new(), true);
     loop {
         while more && under_way.len() < AHEAD {
@@ -152,7 +177,7 @@ pub async fn delete(
                 more = false;
                 break;
             }
-            match batches.next(changes).await {
+            match next((at.1, size), &mut ids, changes).await {
                 Ok(Some(batch)) => under_way.push_back(delete_batch(&lane, batch)),
                 Ok(None) => more = false,
                 Err(error) => failure = failure.or(Some(error)),
