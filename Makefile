@@ -3,6 +3,8 @@
 SHELL := bash
 TOOLS := target/tools/bin
 export CARGO_TERM_PROGRESS_WHEN ?= never
+# Whatever the environment says: what was built is looked for there.
+export CARGO_TARGET_DIR := $(CURDIR)/target
 
 help:            ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
