@@ -1,10 +1,10 @@
 //! Copies on backup providers: made with the upload, read when the file's own provider cannot give it, gone with the file.
 
 use std::fs;
-use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 
 use crate::common::deployment::{Deployment, Run};
+use crate::delete::killed;
 use crate::failover::nobody;
 
 /// `local` is active; copies go to `attic`.
@@ -193,14 +193,7 @@ fn killed_around_the_copies_nothing_is_lost_and_the_next_run_ends_it() {
         "copies.after-act",
     ];
     for point in points {
-        let args = ["storage:delete", &id, "--yes"];
-        let killed = town
-            .process()
-            .args(args)
-            .env("CIVIC_FAILPOINT", point)
-            .output()
-            .unwrap();
-        assert_eq!(killed.status.signal(), Some(9), "{point}: {killed:?}");
+        killed(&town, point, &["storage:delete", &id, "--yes"]);
         let runs = town.civic(&["storage:runs", "--json"]);
         let run = runs.json()["data"]["runs"][0]["id"].as_str().unwrap().to_owned();
         let back = town.civic(&["storage:undo", &run, "--yes"]);
@@ -214,10 +207,7 @@ fn killed_after_its_copies(town: &Deployment) {
     let file = town.env().tmp().join("0.txt");
     fs::write(&file, "file 0").unwrap();
     let args = ["storage:upload", "--folder", "permits", file.to_str().unwrap()];
-    let mut process = town.process();
-    let killed = process.args(args).env("CIVIC_FAILPOINT", "upload.after-copies");
-    let killed = killed.output().unwrap();
-    assert_eq!(killed.status.signal(), Some(9), "{killed:?}");
+    killed(town, "upload.after-copies", &args);
     assert_eq!(below(&attic(town)).len(), 1);
 }
 
@@ -232,10 +222,11 @@ fn the_copies_of_an_upload_that_died_go_to_the_trash_with_what_it_put() {
         let town = town("");
         killed_after_its_copies(&town);
         if let Some(point) = point {
-            let mut process = town.process();
-            let killed = process.args(["storage:trash", "empty", "--older-than", "1d", "--yes"]);
-            let killed = killed.env("CIVIC_FAILPOINT", point).output().unwrap();
-            assert_eq!(killed.status.signal(), Some(9), "{point:?}: {killed:?}");
+            killed(
+                &town,
+                point,
+                &["storage:trash", "empty", "--older-than", "1d", "--yes"],
+            );
         }
         assert_eq!(upload(&town, 1).code, 0, "{point:?}");
         assert_eq!(
@@ -285,14 +276,7 @@ fn killed_while_it_goes_for_good_a_file_takes_its_copy_along_with_the_next_run()
     for point in ["delete.after-intend", "delete.after-act", "delete.after-settle"] {
         let town = town("");
         let id = id(&upload(&town, 1));
-        let args = ["storage:delete", &id, "--purge", "--yes"];
-        let killed = town
-            .process()
-            .args(args)
-            .env("CIVIC_FAILPOINT", point)
-            .output()
-            .unwrap();
-        assert_eq!(killed.status.signal(), Some(9), "{point}: {killed:?}");
+        killed(&town, point, &["storage:delete", &id, "--purge", "--yes"]);
         assert_eq!(town.civic(&["storage:trash", "empty", "--yes"]).code, 0);
         assert!(below(&town.storage()).is_empty(), "{point}");
         assert!(below(&attic(&town)).is_empty(), "{point}");
@@ -473,9 +457,7 @@ fn killed_while_a_copy_becomes_the_file_it_can_be_read_and_the_copy_stays() {
         let id = id(&upload(&town, 1));
         let copies = below(&attic(&town));
         let killed = |args: &[&str], when: &str| {
-            let mut process = town.process();
-            let output = process.args(args).env("CIVIC_FAILPOINT", point).output().unwrap();
-            assert_eq!(output.status.signal(), Some(9), "{when} {point}: {output:?}");
+            killed(&town, point, args);
             assert_fetched(&town, &id, &format!("{when} {point}"));
             assert_eq!(below(&attic(&town)), copies, "{when} {point}");
             // Whatever writes next ends it.
@@ -501,9 +483,7 @@ fn killed_while_a_copy_becomes_the_file_it_can_be_read_and_the_copy_stays() {
 fn what_a_killed_migration_had_begun_is_told_when_it_is_ended_and_its_unfinished_file_goes() {
     let town = town("");
     let id = id(&upload(&town, 1));
-    let mut process = town.process();
-    let killed = process.args(TO_ATTIC).env("CIVIC_FAILPOINT", "move.after-switch");
-    assert_eq!(killed.output().unwrap().status.signal(), Some(9));
+    killed(&town, "move.after-switch", &TO_ATTIC);
     let unfinished = attic(&town).join(".civic/tmp/unfinished");
     fs::create_dir_all(unfinished.parent().unwrap()).unwrap();
     fs::write(&unfinished, "half").unwrap();

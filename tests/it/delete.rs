@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write as _;
+use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::Stdio;
 
@@ -462,8 +463,8 @@ pub fn killed(town: &Deployment, failpoint: &str, args: &[&str]) {
         .output()
         .unwrap();
     assert_eq!(
-        output.status.code(),
-        None,
+        output.status.signal(),
+        Some(9),
         "{failpoint} was not reached: {output:?}"
     );
 }
