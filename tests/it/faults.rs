@@ -9,6 +9,7 @@ use std::process::Command;
 
 use crate::cleanup_odd::unprivileged;
 use crate::common::deployment::{Deployment, Run, days, key, uuid};
+use crate::common::run::unshared;
 use crate::delete::{self, run_id, state};
 
 /// Files 1 and 2 in order, file 3 deleted, an orphan; and what every changing command would do there.
@@ -194,12 +195,8 @@ fn without_room(town: &Deployment, directory: &Path, words: &[String]) -> Option
         fs::create_dir(format!("{}{made}", out.display())).unwrap();
     }
     let civic = town.process();
-    let environment = civic.get_envs().filter_map(|(name, value)| Some((name, value?)));
-    let status = Command::new("unshare")
-        .env_clear()
-        .envs(environment)
+    let status = unshared(&civic, SCRIPT)
         .current_dir(town.env().root())
-        .args(["--user", "--map-root-user", "--mount", "bash", "-c", SCRIPT, "-"])
         .args([&town.env().root(), directory, &out])
         .arg(civic.get_program())
         .args(words)

@@ -12,6 +12,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::common::deployment::{Deployment, Run, days, key, uuid};
+use crate::common::run::unshared;
 
 /// A deployment whose folder `permits` is another disk; runs see it there, the test sees it at [`Self::disk`].
 struct Mounted {
@@ -50,15 +51,10 @@ impl Mounted {
     }
 
     fn inside(&self, program: &str) -> Command {
-        let civic = self.town.process();
-        let mut command = Command::new("unshare");
+        let script = "mount --bind \"$1\" \"$2\" && shift 2 && exec \"$@\"";
+        let mut command = unshared(&self.town.process(), script);
         command
-            .env_clear()
-            .envs(civic.get_envs().filter_map(|(name, value)| Some((name, value?))))
             .current_dir(self.town.env().root())
-            .args(["--user", "--map-root-user", "--mount", "bash", "-c"])
-            .arg("mount --bind \"$1\" \"$2\" && shift 2 && exec \"$@\"")
-            .arg("-")
             .args([self.disk(), &self.town.storage().join("permits")])
             .arg(program);
         command

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use crate::common::TestEnv;
 use crate::common::deployment::{Deployment, Run};
+use crate::common::run::unshared;
 
 mod atomic;
 mod crash;
@@ -675,20 +676,8 @@ fn a_folder_that_is_a_file_system_of_its_own_takes_files_too() {
     let script =
         "mount -t tmpfs none \"$1\" && touch \"$1/.civic-tmp-dead\" && shift && \"$@\" && ls -A permits-copy";
     let script = script.replace("ls -A permits-copy", &format!("ls -A {} >&2", path(&folder)));
-    let mut unshare = std::process::Command::new("unshare");
-    unshare
-        .env_clear()
-        .envs(civic.get_envs().filter_map(|(name, value)| Some((name, value?))));
-    unshare.args([
-        "--user",
-        "--map-root-user",
-        "--mount",
-        "bash",
-        "-c",
-        &script,
-        "-",
-        path(&folder),
-    ]);
+    let mut unshare = unshared(&civic, &script);
+    unshare.arg(&folder);
     unshare.arg(civic.get_program()).args([
         "storage:upload",
         "--json",

@@ -5,6 +5,8 @@
 //! What has arrived when a download breaks is thrown away, unless it is to be resumed (see [`part`]).
 
 mod behind;
+mod blocks;
+mod disk;
 mod elsewhere;
 mod part;
 mod parts;

@@ -1,38 +1,51 @@
 //! A large object comes in parts that are asked for side by side: one connection alone is as slow as the way to the provider
-//! is long. Each part is written where it belongs as it arrives, so that none waits for another, and what has arrived without
-//! a gap is read back and hashed.
+//! is long. What arrives goes from memory to where it belongs in the file, so that none waits for another, and is hashed in
+//! its turn.
 //!
 //! All parts are of the object that the first is of: `If-Match` asks for it, and the answer is looked at, since not every
 //! service holds to that.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
 use std::ops::Range;
-use std::os::unix::fs::FileExt;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc as queue;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
-use futures::StreamExt;
+use bytes::Bytes;
+use futures::{StreamExt, stream};
 use sha2::{Digest, Sha256};
-use tokio::sync::mpsc;
-use tokio::task::{JoinSet, block_in_place, spawn_blocking};
+use tokio::sync::{Semaphore, mpsc};
+use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 use super::behind::Behind;
-use super::{DownloadError, Failed, Pieces, Wanted, ask, compare, replaced};
+use super::blocks::{BLOCK, Blocks, Lent};
+use super::{DownloadError, Failed, Pieces, Wanted, ask, compare, disk, replaced};
 use crate::engine::{Interrupt, upload};
 use crate::failpoint::reach;
 
-/// Bytes.
-const PART: u64 = 16 << 20;
+/// Bytes of the first part, and of all where a connection is slow: then many are to be under way.
+const PART: u64 = 8 << 20;
+/// Bytes of a part where a connection is fast: then each request costs more than it brings.
+const LONG_PART: u64 = 64 << 20;
 const SIDE_BY_SIDE: u64 = 5;
 /// What is smaller comes faster as one.
-const WORTH: u64 = 2 * PART;
-/// Bytes that are read back at once.
-const PIECE: usize = 256 << 10;
+const WORTH: u64 = 4 * PART;
+/// A connection is fast that brings the first so many bytes, once they come, in that time: 256 MiB a second.
+const FIRST: usize = 2 << 20;
+const FAST: Duration = Duration::from_millis(8);
+/// Blocks in memory, where connections are fast and where they are slow.
+const FEW: usize = 24;
+const MANY: usize = 48;
+const WRITERS: usize = 4;
 
-/// Fills the file with the object and compares it. `false` where it is to come as one: it is small, or near, or the service
-/// sends no parts, or does not tell of which object they are.
+/// One file at a time comes in parts: many have connections enough of their own, and memory is for one.
+static ONE: Semaphore = Semaphore::const_new(1);
+
+/// Fills the file with the object and compares it. `false` where it is to come as one: it is small, or near, or another comes in
+/// parts, or the service sends none, or does not tell of which object they are.
 ///
 /// # Cancellation
 /// Ends the requests. What has arrived stays in the file.
@@ -41,42 +54,38 @@ pub(super) async fn fill(wanted: &Wanted, file: &File, interrupt: &Interrupt) ->
     if size < WORTH || wanted.range.is_some() || wanted.provider.type_name == "local" {
         return Ok(false);
     }
-    let (etag, begun) = match ask(&part(wanted, 0..PART), None, None).await {
-        Ok(Some(arriving)) => match arriving.etag {
-            Some(etag) => (etag, arriving.pieces),
-            None => return Ok(false),
-        },
-        Ok(None) | Err(DownloadError::NoRanges(_)) => return Ok(false),
-        Err(error) => return Err(error.into()),
+    let Ok(_alone) = ONE.try_acquire() else {
+        return Ok(false);
     };
-    let whole = Arc::new(Whole {
-        wanted: wanted.clone(),
-        etag,
-        size,
-        file: file.try_clone().map_err(Failed::Write)?,
-        next: AtomicU64::new(1),
-    });
-    let (told, arrived) = mpsc::unbounded_channel();
-    let mut workers = JoinSet::new();
-    workers.spawn(Arc::clone(&whole).work(Some(begun), told.clone()));
-    for _ in 1..SIDE_BY_SIDE {
-        workers.spawn(Arc::clone(&whole).work(None, told.clone()));
-    }
-    drop(told);
-    let hashing = spawn_blocking(move || whole.hash(arrived));
-    loop {
-        let ended = tokio::select! {
-            biased;
-            () = interrupt.requested() => return Err(DownloadError::Interrupted.into()),
-            ended = workers.join_next() => ended,
+    let arriving = match ask(&part(wanted, 0..PART), None, None).await {
+        Err(DownloadError::NoRanges(_)) => None,
+        asked => asked?,
+    };
+    let Some((pieces, etag)) = arriving.and_then(|arriving| Some((arriving.pieces, arriving.etag?))) else {
+        return Ok(false);
+    };
+    disk::prepare(file, size).map_err(Failed::Write)?;
+    let filling = async {
+        let (begun, is_fast) = begin(pieces).await;
+        let whole = Whole {
+            wanted: wanted.clone(),
+            etag,
+            size,
+            part: if is_fast { LONG_PART } else { PART },
+            file: file.try_clone().map_err(Failed::Write)?,
+            turns: Mutex::new((0, Some(begun))),
+            blocks: Blocks::new(if is_fast { FEW } else { MANY }),
         };
-        match ended {
-            None => break,
-            Some(ended) => ended.unwrap_or_else(|lost| Err(Failed::Write(io::Error::other(lost))))?,
-        }
-    }
-    let hashed = hashing.await.unwrap_or_else(|lost| Err(io::Error::other(lost)));
-    compare(wanted, size, &hashed.map_err(Failed::Write)?)?;
+        Arc::new(whole).fill().await
+    };
+    let sha256 = tokio::select! {
+        biased;
+        () = interrupt.requested() => return Err(DownloadError::Interrupted.into()),
+        filled = filling => filled?,
+    };
+    compare(wanted, size, &sha256)?;
+    // The last block was written whole.
+    file.set_len(size).map_err(Failed::Write)?;
     Ok(true)
 }
 
@@ -87,45 +96,89 @@ fn part(wanted: &Wanted, bytes: Range<u64>) -> Wanted {
     }
 }
 
+/// The same pieces, the first of which have come, and whether they came fast, with the connection all to themselves.
+async fn begin(mut pieces: Pieces) -> (Pieces, bool) {
+    let (mut come, mut bytes, mut first) = (Vec::new(), 0, None);
+    while bytes < FIRST
+        && let Some(piece) = pieces.next().await
+    {
+        first.get_or_insert_with(Instant::now);
+        bytes += piece.as_ref().map_or(FIRST, Bytes::len);
+        come.push(piece);
+    }
+    let is_fast = first.is_some_and(|first| first.elapsed() < FAST);
+    (stream::iter(come).chain(pieces).boxed(), is_fast)
+}
+
 /// An object on its way into a file.
 struct Whole {
     wanted: Wanted,
     etag: String,
     /// Bytes.
     size: u64,
+    /// Bytes of each part but the first and the last.
+    part: u64,
     file: File,
-    /// The part that nobody has asked for yet.
-    next: AtomicU64,
+    /// Where the part begins that comes next, and the first one's pieces, until somebody takes them.
+    turns: Mutex<(u64, Option<Pieces>)>,
+    blocks: Arc<Blocks>,
+}
+
+/// A block that has arrived, and where it belongs.
+type Arrived = (u64, Arc<Lent>);
+
+/// Who is to have a block: it is free again once both are done.
+#[derive(Clone)]
+struct Readers {
+    hasher: mpsc::UnboundedSender<Arrived>,
+    writers: queue::Sender<Arrived>,
 }
 
 impl Whole {
-    fn bytes_of(&self, number: u64) -> Option<Range<u64>> {
-        let start = number.checked_mul(PART).filter(|start| *start < self.size)?;
-        Some(start..self.size.min(start + PART))
+    /// The hex SHA-256 of the object, once all of it is in the file.
+    async fn fill(self: Arc<Self>) -> Result<String, Failed> {
+        let (hasher, to_hash) = mpsc::unbounded_channel();
+        let (writers, to_write) = queue::channel();
+        let (readers, to_write) = (Readers { hasher, writers }, Arc::new(Mutex::new(to_write)));
+        let mut work = JoinSet::new();
+        for _ in 0..SIDE_BY_SIDE {
+            let (whole, readers) = (Arc::clone(&self), readers.clone());
+            work.spawn(async move { whole.bring(&readers).await.map(|()| None) });
+        }
+        drop(readers);
+        for _ in 0..WRITERS {
+            let (whole, to_write) = (Arc::clone(&self), Arc::clone(&to_write));
+            work.spawn_blocking(move || whole.write(&to_write).map(|()| None).map_err(Failed::Write));
+        }
+        work.spawn_blocking(move || self.hash(to_hash).map(Some).map_err(Failed::Write));
+        let mut sha256 = None;
+        while let Some(ended) = work.join_next().await {
+            let ended = ended.unwrap_or_else(|lost| Err(Failed::Write(io::Error::other(lost))))?;
+            sha256 = sha256.or(ended);
+        }
+        sha256.ok_or_else(|| Failed::Write(io::Error::other("nothing was hashed")))
     }
 
-    /// Brings the first part, which has begun, and then any that nobody else does.
-    async fn work(
-        self: Arc<Self>,
-        mut begun: Option<Pieces>,
-        told: mpsc::UnboundedSender<u64>,
-    ) -> Result<(), Failed> {
-        loop {
-            let number = match begun {
-                Some(_) => 0,
-                None => self.next.fetch_add(1, Ordering::Relaxed),
-            };
-            let Some(bytes) = self.bytes_of(number) else {
-                return Ok(());
-            };
-            let pieces = match begun.take() {
+    /// The part that comes next, and its pieces where it has begun.
+    fn turn(&self) -> Option<(Range<u64>, Option<Pieces>)> {
+        let mut turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
+        let (next, begun) = &mut *turns;
+        let (start, begun) = (*next, begun.take());
+        let part = if begun.is_some() { PART } else { self.part };
+        *next = self.size.min(start + part);
+        (start < self.size).then_some((start..*next, begun))
+    }
+
+    /// Brings parts, as long as there is one that nobody else does.
+    async fn bring(&self, readers: &Readers) -> Result<(), Failed> {
+        while let Some((bytes, begun)) = self.turn() {
+            let pieces = match begun {
                 Some(pieces) => pieces,
                 None => self.ask(bytes.clone()).await?,
             };
-            self.write(bytes, pieces).await?;
-            // Nobody hears it where another part has failed.
-            let _ = told.send(number);
+            self.receive(bytes, pieces, readers).await?;
         }
+        Ok(())
     }
 
     async fn ask(&self, bytes: Range<u64>) -> Result<Pieces, DownloadError> {
@@ -137,23 +190,34 @@ impl Whole {
         Ok(arriving.pieces)
     }
 
-    async fn write(&self, bytes: Range<u64>, mut pieces: Pieces) -> Result<(), Failed> {
-        let (mut at, asked) = (bytes.start, bytes.end - bytes.start);
-        while let Some(piece) = pieces.next().await {
-            let piece = piece.map_err(|error| self.broken(error))?;
-            if piece.len() as u64 > bytes.end - at {
-                let why = format!("more bytes than the {asked} that were asked for");
-                return Err(DownloadError::Integrity(why).into());
+    async fn receive(&self, part: Range<u64>, mut pieces: Pieces, readers: &Readers) -> Result<(), Failed> {
+        let (mut at, mut rest, asked) = (part.start, Bytes::new(), part.end - part.start);
+        while at < part.end {
+            let mut block = self.blocks.take(part.start).await;
+            let room = BLOCK.min(usize::try_from(part.end - at).unwrap_or(BLOCK));
+            while block.bytes().len() < room {
+                if rest.is_empty() {
+                    let Some(piece) = pieces.next().await else {
+                        let came = at - part.start + block.bytes().len() as u64;
+                        let why = format!("{came} bytes of the {asked} that were asked for");
+                        return Err(DownloadError::Integrity(why).into());
+                    };
+                    rest = piece.map_err(|error| self.broken(error))?;
+                    reach("download.after-piece");
+                }
+                let fits = rest.len().min(room - block.bytes().len());
+                block.add(&rest.split_to(fits));
             }
-            // A disk that cannot keep up holds back this part, and nothing else on this thread.
-            block_in_place(|| self.file.write_all_at(&piece, at)).map_err(Failed::Write)?;
-            at += piece.len() as u64;
-            reach("download.after-piece");
+            let block = Arc::new(block);
+            // Nobody is there to have it where another part has failed.
+            let _ = readers.hasher.send((at, Arc::clone(&block)));
+            let _ = readers.writers.send((at, block));
+            at += room as u64;
         }
-        if at == bytes.end {
+        if rest.is_empty() && pieces.next().await.is_none() {
             return Ok(());
         }
-        let why = format!("{} bytes of the {asked} that were asked for", at - bytes.start);
+        let why = format!("more bytes than the {asked} that were asked for");
         Err(DownloadError::Integrity(why).into())
     }
 
@@ -164,28 +228,67 @@ impl Whole {
         }
     }
 
-    /// Hex SHA-256 of all parts, each read back once those before it have been.
-    fn hash(&self, mut arrived: mpsc::UnboundedReceiver<u64>) -> io::Result<String> {
-        let (mut hash, mut piece) = (Sha256::new(), vec![0; PIECE]);
-        let (mut waiting, mut next) = (BTreeSet::new(), 0);
+    fn write(&self, arrived: &Mutex<queue::Receiver<Arrived>>) -> io::Result<()> {
+        let next = || arrived.lock().unwrap_or_else(PoisonError::into_inner).recv();
+        while let Ok((at, block)) = next() {
+            block.write(&self.file, at)?;
+        }
+        Ok(())
+    }
+
+    /// Hex SHA-256 of all blocks, each in its turn.
+    fn hash(&self, mut arrived: mpsc::UnboundedReceiver<Arrived>) -> io::Result<String> {
+        let (mut hash, mut waiting, mut next) = (Sha256::new(), BTreeMap::new(), 0);
         let mut behind = Behind::new(&self.file)?;
-        while let Some(number) = arrived.blocking_recv() {
-            waiting.insert(number);
-            while waiting.remove(&next) {
-                let bytes = self.bytes_of(next).unwrap_or_default();
-                let mut at = bytes.start;
-                while at < bytes.end {
-                    let most = usize::try_from(bytes.end - at).map_or(PIECE, |left| left.min(PIECE));
-                    let read = &mut piece[..most];
-                    self.file.read_exact_at(read, at)?;
-                    hash.update(&read);
-                    behind.wrote(most)?;
-                    at += most as u64;
+        while let Some((at, block)) = arrived.blocking_recv() {
+            waiting.insert(at, block);
+            while let Some(block) = waiting.remove(&next) {
+                let bytes = block.bytes();
+                hash.update(bytes);
+                if !disk::is_direct(&self.file) {
+                    behind.wrote(bytes.len())?;
                 }
-                next += 1;
+                next += bytes.len() as u64;
+                self.blocks.hashed(next);
             }
         }
         behind.finish()?;
         Ok(upload::hex(hash))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Three pieces of 1 MiB each, so many milliseconds apart.
+    async fn begun(wait: u64) -> (Vec<usize>, bool) {
+        let piece = move |number: u64| async move {
+            // The first takes long: that is the way there, and not the connection.
+            let wait = if number == 0 { 100 } else { wait };
+            tokio::time::sleep(Duration::from_millis(wait)).await;
+            Ok(Bytes::from(vec![0; 1 << 20]))
+        };
+        let (pieces, is_fast) = begin(stream::iter(0..3).then(piece).boxed()).await;
+        let sizes = pieces.map(|piece| piece.unwrap().len()).collect().await;
+        (sizes, is_fast)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_is_fast_where_its_first_bytes_follow_each_other_at_once() {
+        assert_eq!(begun(7).await, (vec![1 << 20; 3], true));
+        assert_eq!(begun(8).await, (vec![1 << 20; 3], false));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_breaks_at_once_is_not_lost() {
+        let broken = || object_store::Error::NotImplemented {
+            operation: String::new(),
+            implementer: String::new(),
+        };
+        let pieces = stream::iter([Ok(Bytes::from_static(b"a")), Err(broken())]).boxed();
+        let (pieces, _) = begin(pieces).await;
+        let came: Vec<_> = pieces.map(|piece| piece.is_ok()).collect().await;
+        assert_eq!(came, [true, false]);
     }
 }

@@ -7,7 +7,7 @@ pub mod fake_s3;
 mod gcs;
 pub mod proxy;
 mod remote;
-mod run;
+pub mod run;
 mod tree;
 mod world;
 

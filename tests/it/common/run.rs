@@ -1,6 +1,7 @@
 //! Plain runs of the binary on any deployment, and small changes to its records.
 
 use std::ffi::OsStr;
+use std::process::Command;
 
 use rusqlite::Connection;
 
@@ -41,4 +42,17 @@ impl TestEnv {
             WHERE id = (SELECT min(id) FROM storage_files WHERE folder = 'permits') RETURNING id";
         self.sql().query_row(sql, [name], |row| row.get(0)).unwrap()
     }
+}
+
+/// bash with this script in a mount namespace of its own, in the directory and environment of this command.
+pub fn unshared(civic: &Command, script: &str) -> Command {
+    let mut command = Command::new("unshare");
+    command
+        .env_clear()
+        .envs(civic.get_envs().filter_map(|(name, value)| Some((name, value?))))
+        .args(["--user", "--map-root-user", "--mount", "bash", "-c", script, "-"]);
+    if let Some(directory) = civic.get_current_dir() {
+        command.current_dir(directory);
+    }
+    command
 }

@@ -32,6 +32,8 @@ pub enum Fault {
     StallAnswer,
     /// The server does it, and the answer comes so much later.
     Delay(Duration),
+    /// The server does it, and all but the beginning of the answer's body comes so much later.
+    Slow(Duration),
     /// The server hears of it so much later, whether anybody still waits or not.
     Late(Duration),
     /// Nothing ever comes back, and the server never hears of it.
@@ -385,6 +387,12 @@ fn one(
                 from.until_closed();
             }
             false
+        }
+        Some(Fault::Slow(pause)) => {
+            let (first, rest) = body.split_at(body.len().min(1000));
+            let first = client.write_all(&[head, first].concat());
+            thread::sleep(pause);
+            first.and_then(|()| client.write_all(rest)).is_ok() && !answer.ends_connection
         }
         Some(Fault::Replace(body)) => {
             let head = format!(

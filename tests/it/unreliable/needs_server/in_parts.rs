@@ -7,21 +7,26 @@ use std::time::Duration;
 
 use crate::common::deployment::Run;
 use crate::common::proxy::Fault;
+use crate::common::run::unshared;
 use crate::common::{Bucket, Remote, TestEnv};
-use crate::unreliable::town::Town;
+use crate::unreliable::town::{Town, report};
 
-/// Five parts of 16 MiB, the last of them short.
-const SIZE: usize = (64 << 20) + 12_345;
+/// Five parts of 8 MiB, as they are where a connection is slow; the last of them is short.
+const SIZE: usize = (32 << 20) + 12_345;
 
 /// No two pieces of it are the same.
 fn content(seed: u8) -> Vec<u8> {
+    long(seed, SIZE)
+}
+
+fn long(seed: u8, size: usize) -> Vec<u8> {
     let piece = |number: u32| {
         let mut piece = vec![seed; 4096];
         piece[..4].copy_from_slice(&number.to_be_bytes());
         piece
     };
-    let mut content: Vec<u8> = (0..).take(SIZE.div_ceil(4096)).flat_map(piece).collect();
-    content.truncate(SIZE);
+    let mut content: Vec<u8> = (0..).take(size.div_ceil(4096)).flat_map(piece).collect();
+    content.truncate(size);
     content
 }
 
@@ -32,6 +37,12 @@ fn on_both(test: impl Fn(&Town, &str)) {
         town.proxy.forget();
         test(&town, &id);
     }
+}
+
+/// The first part comes slowly: the others are short.
+fn slowly(town: &Town) {
+    let slow = Fault::Slow(Duration::from_millis(50));
+    town.proxy.inject((0, 1), slow, is_get);
 }
 
 fn is_get(line: &str) -> bool {
@@ -55,10 +66,11 @@ fn assert_came(town: &Town, run: &Run) {
 #[test]
 fn a_large_file_comes_in_parts_side_by_side_and_in_order() {
     on_both(|town, id| {
+        slowly(town);
         // The later a part was asked for, the earlier it comes.
-        for (skip, wait) in [(1, 400), (1, 300), (1, 200)] {
+        for wait in [400, 300, 200] {
             let slow = Fault::Delay(Duration::from_millis(wait));
-            town.proxy.inject((skip, 1), slow, is_get);
+            town.proxy.inject((0, 1), slow, is_get);
         }
         let run = fetch(town, id, &[]);
         assert_came(town, &run);
@@ -67,12 +79,30 @@ fn a_large_file_comes_in_parts_side_by_side_and_in_order() {
     });
 }
 
+/// How long the parts are depends on the machine; whether it is the file does not.
+#[test]
+fn a_larger_file_comes_whole_however_fast_it_comes() {
+    for bucket in [TestEnv::seaweed(), TestEnv::azurite()].into_iter().flatten() {
+        let town = Town::on(bucket);
+        let content = long(7, (88 << 20) + 4_097);
+        let id = town.stored("a.bin", &content);
+        town.proxy.forget();
+        let run = fetch(&town, &id, &[]);
+        assert_eq!(run.code, 0, "{run:?}");
+        assert!(fs::read(town.out()).unwrap() == content, "other bytes");
+        assert_eq!(town.left_in_tmp(), Vec::<String>::new());
+        let parts = town.proxy.count(is_get);
+        assert!((3..=12).contains(&parts), "{parts}");
+    }
+}
+
 #[test]
 fn a_part_that_breaks_or_is_refused_for_a_moment_is_asked_for_again_alone() {
     on_both(|town, id| {
-        town.proxy.inject((1, 1), Fault::CutAnswer, is_get);
-        town.proxy.inject((1, 1), Fault::Status(503), is_get);
-        town.proxy.inject((1, 1), Fault::Close, is_get);
+        slowly(town);
+        town.proxy.inject((0, 1), Fault::CutAnswer, is_get);
+        town.proxy.inject((0, 1), Fault::Status(503), is_get);
+        town.proxy.inject((0, 1), Fault::Close, is_get);
         let run = fetch(town, id, &[]);
         assert_came(town, &run);
         assert_eq!(town.proxy.count(is_get), 8, "five, and three once more");
@@ -82,7 +112,8 @@ fn a_part_that_breaks_or_is_refused_for_a_moment_is_asked_for_again_alone() {
 #[test]
 fn a_part_that_never_comes_fails_the_file_and_leaves_nothing() {
     on_both(|town, id| {
-        town.proxy.inject((2, usize::MAX), Fault::Status(503), is_get);
+        slowly(town);
+        town.proxy.inject((1, usize::MAX), Fault::Status(503), is_get);
         let run = fetch(town, id, &[]);
         assert_eq!(run.code, 5, "{run:?}");
         assert!(run.stdout.contains("STORAGE_PROVIDER_UNAVAILABLE"), "{run:?}");
@@ -97,9 +128,10 @@ fn two_objects_are_never_mixed(bucket: &Bucket) {
     let id = town.stored("a.bin", &content(0));
     let sql = "DELETE FROM civic_storage_checksums";
     town.world.town().db().execute(sql, []).unwrap();
+    slowly(&town);
     // The third part is asked for once another object of that size is there.
     let slow = Fault::Late(Duration::from_secs(6));
-    town.proxy.inject((2, usize::MAX), slow, is_get);
+    town.proxy.inject((1, usize::MAX), slow, is_get);
     let sql = "SELECT provider_path FROM storage_files";
     let path: String = town
         .world
@@ -136,6 +168,32 @@ fn parts_of_two_objects_are_never_mixed_on_azurite() {
 }
 
 /// rclone sends all of a file, whatever range is asked for.
+#[test]
+fn a_disk_without_room_is_told_of_before_the_file_comes() {
+    let Some(bucket) = TestEnv::seaweed() else { return };
+    let town = Town::on(bucket);
+    let id = town.stored("a.bin", &content(0));
+    town.proxy.forget();
+    let civic = town.world.town().process();
+    let script = "mkdir disk && mount -t tmpfs -o size=20m none disk || exit 125
+        \"$@\" 2>/dev/null; code=$?; ls -A disk >&2; exit $code";
+    let mut full = unshared(&civic, script);
+    let args = ["storage:download", "--json", &id, "--out", "disk/out"];
+    let output = full.arg(civic.get_program()).args(args).output().unwrap();
+    let told = String::from_utf8(output.stdout).unwrap();
+    let left = String::from_utf8(output.stderr).unwrap();
+    if output.status.code() == Some(125) || left.contains("unshare") {
+        return report("left out: a disk without room needs a mount of its own, which this system refuses");
+    }
+    assert_eq!(output.status.code(), Some(1), "{told}{left}");
+    assert!(
+        told.contains("disk/out cannot be written: No space left on device"),
+        "{told}"
+    );
+    assert_eq!(left, "", "nothing is left");
+    assert_eq!(town.proxy.count(is_get), 1, "no part but the first was asked for");
+}
+
 #[test]
 fn a_service_without_ranges_sends_a_large_file_whole() {
     let Some(bucket) = TestEnv::rclone() else { return };
