@@ -32,9 +32,10 @@ use crate::providers::{Key, Provider, ProviderError};
 use crate::spill::{Spool, SpoolIter};
 
 /// Batches under way at once: while some wait for the provider, others are journalled.
-const AHEAD: usize = 10;
-/// Files of a batch that goes for good: with their sidecars, as many as one bulk request takes.
-const PURGED: usize = 500;
+const AHEAD: usize = 20;
+/// Files of a batch that goes for good. Providers take the keys of a bulk request one after the other: many requests at once
+/// are done before a few large ones.
+const PURGED: usize = 250;
 
 /// What to delete.
 #[derive(Debug)]
@@ -97,7 +98,13 @@ pub async fn plan(
     changes: &mut Changes,
 ) -> Result<(), JournalError> {
     let mut ids = request.ids.iter();
-    while let Some(batch) = next((at.1, BATCH), &mut ids, changes).await? {
+    loop {
+        let batch = next(BATCH, &mut ids)?;
+        if batch.is_empty() {
+            return Ok(());
+        }
+        let (batch, gone) = records(at.1, &batch).await?;
+        changes.fail_all(gone);
         let looks = stream::iter(batch).map(|record| look(at.0, record));
         let mut looks = looks.buffered(request.concurrency.max(1));
         while let Some(looked) = looks.next().await {
@@ -115,35 +122,33 @@ pub async fn plan(
             }
         }
     }
-    Ok(())
 }
 
-/// The next records; those that are gone by now fail. `None` at the end.
-async fn next(
-    (store, size): (&dyn MetadataStore, usize),
-    ids: &mut SpoolIter<'_>,
-    changes: &mut Changes,
-) -> Result<Option<Vec<FileRecord>>, JournalError> {
-    let batch: Vec<Vec<u8>> = ids.take(size).collect::<Result<_, _>>()?;
-    if batch.is_empty() {
-        return Ok(None);
-    }
-    let ids: Vec<String> = batch
-        .iter()
-        .map(|id| String::from_utf8_lossy(id).into_owned())
-        .collect();
-    let mut records = Vec::with_capacity(ids.len());
-    for (id, record) in ids.iter().zip(store.get_many(&ids).await?) {
+/// The next ids; none at the end.
+fn next(size: usize, ids: &mut SpoolIter<'_>) -> Result<Vec<String>, JournalError> {
+    let ids = ids
+        .take(size)
+        .map(|id| Ok(String::from_utf8_lossy(&id?).into_owned()));
+    ids.collect()
+}
+
+/// Their records; those that are gone by now fail.
+async fn records(
+    store: &dyn MetadataStore,
+    ids: &[String],
+) -> Result<(Vec<FileRecord>, Vec<ItemError>), JournalError> {
+    let (mut records, mut gone) = (Vec::with_capacity(ids.len()), Vec::new());
+    for (id, record) in ids.iter().zip(store.get_many(ids).await?) {
         match record {
             Some(record) => records.push(record),
-            None => changes.fail(failed(
+            None => gone.push(failed(
                 id,
                 "STORAGE_FILE_NOT_FOUND",
                 "its record was deleted meanwhile; nothing was done",
             )),
         }
     }
-    Ok(Some(records))
+    Ok((records, gone))
 }
 
 /// Deletes batch by batch, until the end or until the operator stops it.
@@ -177,9 +182,9 @@ pub async fn delete(
                 more = false;
                 break;
             }
-            match next((at.1, size), &mut ids, changes).await {
-                Ok(Some(batch)) => under_way.push_back(delete_batch(&lane, batch)),
-                Ok(None) => more = false,
+            match next(size, &mut ids) {
+                Ok(batch) if batch.is_empty() => more = false,
+                Ok(batch) => under_way.push_back(delete_some(&lane, at.1, batch)),
                 Err(error) => failure = failure.or(Some(error)),
             }
         }
@@ -196,6 +201,17 @@ pub async fn delete(
     }
     progress.finish();
     failure.map_or(Ok(()), Err)
+}
+
+async fn delete_some(
+    lane: &Lane<'_>,
+    store: &dyn MetadataStore,
+    ids: Vec<String>,
+) -> Result<Ended, JournalError> {
+    let (batch, gone) = records(store, &ids).await?;
+    let mut ended = delete_batch(lane, batch).await?;
+    ended.failed.extend(gone);
+    Ok(ended)
 }
 
 async fn delete_batch(lane: &Lane<'_>, batch: Vec<FileRecord>) -> Result<Ended, JournalError> {
