@@ -73,7 +73,8 @@ def few(folder, endpoint):
 def many(folder, endpoint, at_once, where):
     heading(f"{FILES:,} files of 4 KiB, {at_once} at once{where}")
     sources(folder / "files", FILES, 4 * KIB)
-    tell(rounds(folder, endpoint, FILES, at_once), {"up": 1.1, "down": 1.1, "away": 1.1, "to the trash": 1.1})
+    samples = rounds(folder, endpoint, FILES, at_once)
+    tell(samples, {"up": 1.1, "down": 1.1, "away": 1.1, "away, same objects": 1.1, "to the trash": 1.1})
     shutil.rmtree(folder)
 
 
@@ -93,7 +94,7 @@ def bucket(endpoint, prefix):
 def rounds(folder, endpoint, count, at_once):
     """Each tool in turn stores everything under a prefix of its own, fetches it and deletes it; then stores it again and
     moves it to another prefix, as a trash is one."""
-    samples = {what: {} for what in ("up", "down", "down, same work", "away", "to the trash")}
+    samples = {what: {} for what in ("up", "down", "down, same work", "away", "away, same objects", "to the trash")}
     for number in range(ROUNDS + 1):
         tools = {
             "civic": Civic(folder / "civic", bucket(endpoint, f"civic-{number}"), at_once),
@@ -114,6 +115,9 @@ def rounds(folder, endpoint, count, at_once):
                 shutil.rmtree(again)
             taken["away"] = measure(tool.delete())
             tool.expect(0)
+            if count > 1:
+                is_civic = name == "civic"
+                taken["away, same objects"] = taken["away"] if is_civic else of_civic(folder, endpoint, type(tool), at_once)
             run(*tool.upload(folder / "files"))
             taken["to the trash"] = measure(tool.trash())
             tool.expect(0)
@@ -124,6 +128,18 @@ def rounds(folder, endpoint, count, at_once):
         shutil.rmtree(folder / "civic")
         run(S5CMD, "--log", "error", "--endpoint-url", endpoint, "rm", f"s3://{BUCKET}/*")
     return samples
+
+
+def of_civic(folder, endpoint, peer, at_once):
+    """A peer's deletion of what civic stored: objects that say of themselves what they are cost the server more."""
+    prefix = f"lent-{os.urandom(4).hex()}"
+    civic = Civic(folder / prefix, bucket(endpoint, prefix), at_once)
+    run(*civic.upload(folder / "files"))
+    civic.expect(FILES)
+    taken = measure(peer(endpoint, f"{prefix}/files", at_once).delete())
+    Rclone(endpoint, f"{prefix}/files", at_once).expect(0)
+    shutil.rmtree(folder / prefix)
+    return taken
 
 
 def same_work(out, command, name):

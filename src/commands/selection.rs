@@ -3,7 +3,9 @@
 
 use std::collections::BTreeSet;
 use std::io;
+use std::pin::pin;
 
+use futures::{StreamExt, stream};
 use serde::{Deserialize, Serialize};
 
 use super::changes::Preview;
@@ -16,6 +18,8 @@ use crate::spill::{Sorter, Spool};
 
 /// Names that are looked up in one question.
 const AT_ONCE: usize = 200;
+/// Questions under way at once: while some are answered, others are gone through.
+const AHEAD: usize = 3;
 /// Records of which so many are acted on in the order of their keys: what is in one folder is then listed faster than asked
 /// for one by one.
 const MANY: u64 = 500;
@@ -69,25 +73,21 @@ impl<'a> Gathering<'a> {
         names: &Spool,
         changes: &mut Changes,
     ) -> Result<(), Failure> {
-        let mut names = names.iter();
-        loop {
-            let batch: Vec<Vec<u8>> = names
-                .by_ref()
-                .take(AT_ONCE)
-                .collect::<io::Result<_>>()
-                .map_err(no_room)?;
-            if batch.is_empty() {
-                return Ok(());
-            }
-            let batch: Vec<String> = batch
-                .iter()
-                .map(|name| String::from_utf8_lossy(name).into_owned())
-                .collect();
+        let batches = stream::iter(names.iter()).chunks(AT_ONCE).map(async |batch| {
+            let batch: io::Result<Vec<Vec<u8>>> = batch.into_iter().collect();
+            let text = |name: &Vec<u8>| String::from_utf8_lossy(name).into_owned();
+            let batch: Vec<String> = batch.map_err(no_room)?.iter().map(text).collect();
             let found = info::find_all(store, &batch).await?;
-            for (name, candidates) in batch.iter().zip(found) {
+            Ok::<_, Failure>((batch, found))
+        });
+        let mut batches = pin!(batches.buffered(AHEAD));
+        while let Some(batch) = batches.next().await {
+            let (names, found) = batch?;
+            for (name, candidates) in names.iter().zip(found) {
                 self.add(name, candidates, changes)?;
             }
         }
+        Ok(())
     }
 
     /// Adds what one name means.

@@ -1,10 +1,11 @@
 //! The memory of a download in parts. What is next to be hashed comes first: others may take memory as long as there is plenty,
 //! and wait where there is not, or all of it might be full of what waits for a piece that finds none.
 
+use std::collections::BTreeMap;
 use std::ops::{Deref, DerefMut};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::Notify;
+use tokio::sync::oneshot;
 
 use super::disk::Block;
 
@@ -14,16 +15,15 @@ pub(super) const BLOCK: usize = 1 << 20;
 const RESERVED: usize = 8;
 
 #[derive(Debug)]
-pub(super) struct Blocks {
-    state: Mutex<State>,
-    changed: Notify,
-}
+pub(super) struct Blocks(Mutex<State>);
 
 #[derive(Debug)]
 struct State {
     free: Vec<Block>,
     /// The file is hashed up to here, in bytes.
     hashed: u64,
+    /// Who waits for a block, by where its part begins.
+    waiting: BTreeMap<u64, oneshot::Sender<Block>>,
 }
 
 /// A block that goes back when it is dropped.
@@ -35,51 +35,50 @@ pub(super) struct Lent {
 
 impl Blocks {
     pub(super) fn new(count: usize) -> Arc<Self> {
-        Arc::new(Self {
-            state: Mutex::new(State {
-                free: (0..count.max(RESERVED)).map(|_| Block::new(BLOCK)).collect(),
-                hashed: 0,
-            }),
-            changed: Notify::new(),
-        })
+        Arc::new(Self(Mutex::new(State {
+            free: (0..count.max(RESERVED)).map(|_| Block::new(BLOCK)).collect(),
+            hashed: 0,
+            waiting: BTreeMap::new(),
+        })))
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A block for the part that begins there, once it may have one.
+    /// A block for the part that begins there, once it may have one; `None` where the same part asks once more meanwhile.
     ///
     /// # Cancellation
-    /// Takes none.
-    pub(super) async fn take(self: &Arc<Self>, start: u64) -> Lent {
-        loop {
-            let changed = self.changed.notified();
-            tokio::pin!(changed);
-            // From here on it hears of what changes while it looks.
-            changed.as_mut().enable();
-            if let Some(block) = self.state().give(start) {
-                let blocks = Arc::clone(self);
-                return Lent { block, blocks };
-            }
-            changed.await;
+    /// May lose a block: whoever stops waiting is to stop it all.
+    pub(super) async fn take(self: &Arc<Self>, start: u64) -> Option<Lent> {
+        let (sender, given) = oneshot::channel();
+        {
+            let mut state = self.state();
+            state.waiting.insert(start, sender);
+            state.give();
         }
+        let blocks = Arc::clone(self);
+        given.await.ok().map(|block| Lent { block, blocks })
     }
 
     /// The file is hashed up to there.
     pub(super) fn hashed(&self, bytes: u64) {
-        self.state().hashed = bytes;
-        self.changed.notify_waiters();
+        let mut state = self.state();
+        state.hashed = bytes;
+        state.give();
     }
 }
 
 impl State {
-    fn give(&mut self, start: u64) -> Option<Block> {
-        let is_next = start <= self.hashed;
-        if is_next || self.free.len() > RESERVED {
-            self.free.pop()
-        } else {
-            None
+    /// Gives blocks to those that may have one, the part that is nearest to its turn first.
+    fn give(&mut self) {
+        while let Some(first) = self.waiting.first_entry()
+            && (*first.key() <= self.hashed || self.free.len() > RESERVED)
+            && let Some(block) = self.free.pop()
+        {
+            if let Err(unwanted) = first.remove().send(block) {
+                self.free.push(unwanted);
+            }
         }
     }
 }
@@ -101,52 +100,48 @@ impl DerefMut for Lent {
 impl Drop for Lent {
     fn drop(&mut self) {
         let block = self.block.reuse();
-        self.blocks.state().free.push(block);
-        self.blocks.changed.notify_waiters();
+        let mut state = self.blocks.state();
+        state.free.push(block);
+        state.give();
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
+    use futures::FutureExt;
 
     use super::*;
 
-    async fn is_given(blocks: &Arc<Blocks>, start: u64) -> Option<Lent> {
-        tokio::time::timeout(Duration::from_millis(20), blocks.take(start))
-            .await
-            .ok()
+    fn is_given(blocks: &Arc<Blocks>, start: u64) -> Option<Lent> {
+        blocks.take(start).now_or_never().flatten()
     }
 
-    #[tokio::test]
-    async fn only_the_next_part_takes_the_last_blocks() {
+    #[test]
+    fn only_the_next_part_takes_the_last_blocks() {
         let blocks = Blocks::new(RESERVED + 1);
-        let far = is_given(&blocks, 100).await;
+        let far = is_given(&blocks, 100);
         assert!(far.is_some());
-        assert!(is_given(&blocks, 100).await.is_none());
-        let mut next = Vec::new();
-        for _ in 0..RESERVED {
-            next.push(is_given(&blocks, 0).await.unwrap());
-        }
-        assert!(is_given(&blocks, 0).await.is_none(), "all are taken");
+        assert!(is_given(&blocks, 100).is_none());
+        let mut next: Vec<Lent> = (0..RESERVED).map(|_| is_given(&blocks, 0).unwrap()).collect();
+        assert!(is_given(&blocks, 0).is_none(), "all are taken");
         next.pop();
-        assert!(is_given(&blocks, 100).await.is_none());
-        assert!(is_given(&blocks, 0).await.is_some());
+        assert!(is_given(&blocks, 100).is_none());
+        assert!(is_given(&blocks, 0).is_some());
     }
 
     #[tokio::test]
-    async fn who_waits_hears_of_a_block_and_of_being_next() {
+    async fn who_waits_is_given_a_block_that_comes_back_and_the_nearest_first() {
         let blocks = Blocks::new(RESERVED);
-        let mut waiting = Box::pin(blocks.take(100));
-        assert!(futures::poll!(&mut waiting).is_pending());
-        blocks.hashed(100);
-        waiting.await;
-        let taken = [(); RESERVED].map(|()| blocks.state().give(0).unwrap());
-        let mut waiting = Box::pin(blocks.take(0));
-        assert!(futures::poll!(&mut waiting).is_pending());
-        let [block, ..] = taken;
-        let blocks = Arc::clone(&blocks);
-        drop(Lent { block, blocks });
-        waiting.await;
+        let mut taken: Vec<Lent> = (0..RESERVED).map(|_| is_given(&blocks, 0).unwrap()).collect();
+        let mut far = Box::pin(blocks.take(200));
+        let mut near = Box::pin(blocks.take(100));
+        assert!(futures::poll!(&mut far).is_pending() && futures::poll!(&mut near).is_pending());
+        taken.pop();
+        assert!(futures::poll!(&mut near).is_pending(), "neither is next");
+        blocks.hashed(200);
+        assert!(futures::poll!(&mut far).is_pending());
+        taken.push(near.await.unwrap());
+        taken.clear();
+        assert!(far.await.is_some());
     }
 }

@@ -193,7 +193,9 @@ impl Whole {
     async fn receive(&self, part: Range<u64>, mut pieces: Pieces, readers: &Readers) -> Result<(), Failed> {
         let (mut at, mut rest, asked) = (part.start, Bytes::new(), part.end - part.start);
         while at < part.end {
-            let mut block = self.blocks.take(part.start).await;
+            let Some(mut block) = self.blocks.take(part.start).await else {
+                return Err(Failed::Write(io::Error::other("a part is fetched twice")));
+            };
             let room = BLOCK.min(usize::try_from(part.end - at).unwrap_or(BLOCK));
             while block.bytes().len() < room {
                 if rest.is_empty() {
