@@ -2,8 +2,11 @@
 //! becomes of one of them.
 
 use std::fs;
+use std::process::Stdio;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
 
 use crate::common::deployment::Run;
 use crate::common::proxy::Fault;
@@ -118,6 +121,33 @@ fn a_part_that_never_comes_fails_the_file_and_leaves_nothing() {
         assert_eq!(run.code, 5, "{run:?}");
         assert!(run.stdout.contains("STORAGE_PROVIDER_UNAVAILABLE"), "{run:?}");
         assert!(!town.out().exists());
+        assert_eq!(town.left_in_tmp(), Vec::<String>::new());
+    });
+}
+
+#[test]
+fn ctrl_c_amid_the_parts_ends_them_and_leaves_nothing() {
+    on_both(|town, id| {
+        slowly(town);
+        // One part has come; no other does.
+        town.proxy.inject((0, usize::MAX), Fault::StallAnswer, is_get);
+        let out = town.out();
+        let mut civic = town.world.town().process();
+        let args = ["storage:download", "--json", id, "--out", out.to_str().unwrap()];
+        let mut civic = civic.args(args).stdout(Stdio::piped()).spawn().unwrap();
+        let begun = Instant::now();
+        while town.proxy.count(is_get) < 5 {
+            assert!(
+                begun.elapsed() < Duration::from_secs(60),
+                "the parts are never asked for"
+            );
+            thread::sleep(Duration::from_millis(5));
+        }
+        kill_process(Pid::from_child(&civic), Signal::INT).unwrap();
+        let told = std::io::read_to_string(civic.stdout.take().unwrap()).unwrap();
+        assert_eq!(civic.wait().unwrap().code(), Some(130), "{told}");
+        assert!(told.contains("interrupted"), "{told}");
+        assert!(!out.exists());
         assert_eq!(town.left_in_tmp(), Vec::<String>::new());
     });
 }
