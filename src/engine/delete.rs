@@ -32,10 +32,11 @@ use crate::providers::{Key, Provider, ProviderError};
 use crate::spill::{Spool, SpoolIter};
 
 /// Batches under way at once: while some wait for the provider, others are journalled.
-const AHEAD: usize = 20;
+const AHEAD: usize = 10;
 /// Files of a batch that goes for good. Providers take the keys of a bulk request one after the other: many requests at once
 /// are done before a few large ones.
 const PURGED: usize = 250;
+const PURGED_AHEAD: usize = 20;
 
 /// What to delete.
 #[derive(Debug)]
@@ -173,11 +174,15 @@ pub async fn delete(
         whole: false,
         permits: Semaphore::new(request.concurrency.max(1)),
     };
-    let size = if request.purge { PURGED } else { BATCH };
+    let (size, ahead) = if request.purge {
+        (PURGED, PURGED_AHEAD)
+    } else {
+        (BATCH, AHEAD)
+    };
     let (mut ids, mut done, mut failure) = (request.ids.iter(), 0, None);
     let (mut under_way, mut more) = (FuturesOrdered::new(), true);
     loop {
-        while more && under_way.len() < AHEAD {
+        while more && under_way.len() < ahead {
             if failure.is_some() || changes.stops(interrupt) {
                 more = false;
                 break;
