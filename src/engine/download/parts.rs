@@ -216,8 +216,11 @@ impl Whole {
             let _ = readers.writers.send((at, block));
             at += room as u64;
         }
-        if rest.is_empty() && pieces.next().await.is_none() {
-            return Ok(());
+        while rest.is_empty() {
+            let Some(piece) = pieces.next().await else {
+                return Ok(());
+            };
+            rest = piece.map_err(|error| self.broken(error))?;
         }
         let why = format!("more bytes than the {asked} that were asked for");
         Err(DownloadError::Integrity(why).into())

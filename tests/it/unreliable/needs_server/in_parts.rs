@@ -33,11 +33,17 @@ fn long(seed: u8, size: usize) -> Vec<u8> {
     content
 }
 
+/// A town with this file in the bucket, and the file's id.
+fn holding(bucket: Bucket, content: &[u8]) -> (Town, String) {
+    let town = Town::on(bucket);
+    let id = town.stored("a.bin", content);
+    town.proxy.forget();
+    (town, id)
+}
+
 fn on_both(test: impl Fn(&Town, &str)) {
     for bucket in [TestEnv::seaweed(), TestEnv::azurite()].into_iter().flatten() {
-        let town = Town::on(bucket);
-        let id = town.stored("a.bin", &content(0));
-        town.proxy.forget();
+        let (town, id) = holding(bucket, &content(0));
         test(&town, &id);
     }
 }
@@ -86,10 +92,8 @@ fn a_large_file_comes_in_parts_side_by_side_and_in_order() {
 #[test]
 fn a_larger_file_comes_whole_however_fast_it_comes() {
     for bucket in [TestEnv::seaweed(), TestEnv::azurite()].into_iter().flatten() {
-        let town = Town::on(bucket);
         let content = long(7, (88 << 20) + 4_097);
-        let id = town.stored("a.bin", &content);
-        town.proxy.forget();
+        let (town, id) = holding(bucket, &content);
         let run = fetch(&town, &id, &[]);
         assert_eq!(run.code, 0, "{run:?}");
         assert!(fs::read(town.out()).unwrap() == content, "other bytes");
@@ -201,9 +205,7 @@ fn parts_of_two_objects_are_never_mixed_on_azurite() {
 #[test]
 fn a_disk_without_room_is_told_of_before_the_file_comes() {
     let Some(bucket) = TestEnv::seaweed() else { return };
-    let town = Town::on(bucket);
-    let id = town.stored("a.bin", &content(0));
-    town.proxy.forget();
+    let (town, id) = holding(bucket, &content(0));
     let civic = town.world.town().process();
     let script = "mkdir disk && mount -t tmpfs -o size=20m none disk || exit 125
         \"$@\" 2>/dev/null; code=$?; ls -A disk >&2; exit $code";
@@ -227,9 +229,7 @@ fn a_disk_without_room_is_told_of_before_the_file_comes() {
 #[test]
 fn a_service_without_ranges_sends_a_large_file_whole() {
     let Some(bucket) = TestEnv::rclone() else { return };
-    let town = Town::on(bucket);
-    let id = town.stored("a.bin", &content(0));
-    town.proxy.forget();
+    let (town, id) = holding(bucket, &content(0));
     let run = fetch(&town, &id, &[]);
     assert_came(&town, &run);
     assert_eq!(
