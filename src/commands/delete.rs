@@ -98,6 +98,8 @@ pub fn run(context: &Context, args: &DeleteArgs) -> Result<Outcome, Failure> {
             return Ok(planned(WORDS, changes));
         };
         if selection.ids.is_empty() {
+            // The same command again after a kill names records that are gone, and their objects may not be.
+            recover(&journal, &sites.usable()).await?;
             return Ok(conclude(WORDS, None, changes));
         }
         let custody = ownership::check(&journal, &mut sites, touched, &args.ownership).await?;

@@ -510,6 +510,22 @@ fn killed_anywhere_a_deletion_is_ended_by_the_next_run_and_undone_whole() {
 }
 
 #[test]
+fn the_same_deletion_again_ends_what_a_kill_left_though_its_records_are_gone() {
+    let town = deployment(3);
+    let ids = [1, 2, 3].map(uuid);
+    let args = ["storage:delete", "--yes", "--json", "--purge"];
+    let args: Vec<&str> = args.into_iter().chain(ids.iter().map(String::as_str)).collect();
+    killed(&town, "delete.after-intend", &args);
+    assert_eq!(rows(town.db()).len(), 0);
+    let again = town.civic(&args);
+    assert_eq!(again.code, 1, "{again:?}");
+    assert!(again.stdout.contains("there is no such file"), "{again:?}");
+    let left = town.cleanup(&["--min-age", "0"]).json();
+    assert_eq!(left["data"]["counts"]["orphanedObjects"], 0, "{left}");
+    assert_consistent(&town);
+}
+
+#[test]
 fn killed_anywhere_an_undo_is_ended_by_the_next_run() {
     for failpoint in [
         "undo.after-intend",
