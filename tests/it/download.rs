@@ -8,6 +8,7 @@ use rusqlite::params;
 use serde_json::json;
 
 use crate::common::deployment::{Deployment, Run, days, key, uuid};
+use crate::common::run::knows_nameless_files;
 use crate::common::{TestEnv, Tree};
 
 const AGENDA: &str = "7a6a9deb-b64d-4f71-a830-476446039c5c";
@@ -355,6 +356,31 @@ fn dies(town: &Deployment, id: &str) {
         .status();
     assert!(!died.unwrap().success());
     assert_eq!(names(town.env().tmp()).len(), 2, "{:?}", names(town.env().tmp()));
+}
+
+#[test]
+fn a_download_that_is_killed_leaves_nothing_and_not_what_it_was_to_replace_either() {
+    let (town, id, content) = large(None);
+    let out = town.env().tmp().join("out.bin");
+    for before in [None, Some("before")] {
+        if let Some(before) = before {
+            fs::write(&out, before).unwrap();
+        }
+        let mut process = town.process();
+        let args = ["storage:download", &id, "--force", "--out", out.to_str().unwrap()];
+        let died = process
+            .args(args)
+            .env("CIVIC_FAILPOINT", "download.after-piece:5")
+            .status();
+        assert!(!died.unwrap().success());
+        assert_eq!(fs::read_to_string(&out).ok().as_deref(), before);
+        if knows_nameless_files(&town.env().tmp()) {
+            assert_eq!(names(town.env().tmp()).len(), usize::from(before.is_some()));
+        }
+    }
+    assert_eq!(fetched(&town, &id, &["--force"]).code, 0);
+    assert!(fs::read(out).unwrap() == content);
+    assert_eq!(names(town.env().tmp()), ["out.bin"]);
 }
 
 fn part(town: &Deployment, end: &str) -> std::path::PathBuf {

@@ -1,7 +1,7 @@
 //! Download: an object's bytes, or a range of them, to a file or to a stream, with constant memory.
 //!
-//! A file is written under a temporary name beside the target, compared with what the record and the checksum table
-//! say, made durable, then renamed: nobody ever sees half a file, and one that is not what it should be is not left.
+//! A file has no name, or a temporary one, until it was compared with what the record and the checksum table say, and made
+//! durable: nobody ever sees half a file, and one that is not what it should be is not left (see [`unplaced`]).
 //! What has arrived when a download breaks is thrown away, unless it is to be resumed (see [`part`]).
 
 mod behind;
@@ -11,11 +11,11 @@ mod elsewhere;
 mod part;
 mod parts;
 mod range;
+mod unplaced;
 
-use std::fs::{self, File, Permissions};
+use std::fs;
 use std::io::{self, Write};
 use std::ops::Range;
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -23,11 +23,11 @@ use futures::StreamExt;
 use futures::stream::BoxStream;
 use object_store::{GetOptions, GetRange};
 use sha2::{Digest, Sha256};
-use tempfile::{Builder, NamedTempFile};
 use tokio::sync::mpsc;
 
 use self::behind::Behind;
 use self::part::Part;
+use self::unplaced::Unplaced;
 use super::Interrupt;
 use crate::failpoint::reach;
 use crate::metadata::FileRecord;
@@ -114,7 +114,8 @@ impl DownloadError {
 /// Everything that leaves the target as it was.
 ///
 /// # Cancellation
-/// May leave a file named `.civic-download-*` beside the target. An interrupt leaves nothing but what is to be resumed.
+/// Leaves nothing but what is to be resumed. Where the file system has no files without a name, a process that dies leaves one
+/// named `.civic-download-*` beside the target.
 pub async fn to_file(
     wanted: &Wanted,
     target: &Path,
@@ -138,46 +139,32 @@ async fn to_file_once(
         return Err(exists());
     }
     let written = |error| DownloadError::write(target, error);
-    let directory = match target.parent() {
-        Some(above) if !above.as_os_str().is_empty() => above.to_path_buf(),
-        _ => ".".into(),
-    };
     let at = |failed: Failed| failed.at(target);
-    // Held until the file has its name: whoever opened the part before would write into it.
-    let (whole, _held) = if placing.resume {
-        let part = Part::open(&directory, wanted).map_err(written)?;
-        part.fill(wanted, interrupt).await.map_err(at)?
+    let directory = unplaced::beside(target);
+    let whole = if placing.resume {
+        let part = Part::open(directory, wanted).map_err(written)?;
+        part.fill(wanted, interrupt).await
     } else {
-        let temporary = Builder::new()
-            .prefix(".civic-download-")
-            .permissions(Permissions::from_mode(0o666))
-            .tempfile_in(&directory)
-            .map_err(written)?;
-        let in_parts = parts::fill(wanted, temporary.as_file(), interrupt).await;
-        let filled: NamedTempFile = if in_parts.map_err(at)? {
-            temporary
-        } else {
-            let pieces = open(wanted, None, None).await?.pieces;
-            let behind = Some(Behind::new(temporary.as_file()).map_err(written)?);
-            let filling = fill(wanted, (temporary, behind), Sofar::default(), (pieces, interrupt));
-            filling.await.map_err(at)?
-        };
-        (filled.into_temp_path(), None)
+        let file = Unplaced::new(directory).map_err(written)?;
+        fetch(wanted, file, interrupt).await
     };
-    let (target_owned, force) = (target.to_path_buf(), placing.force);
-    let placed = tokio::task::spawn_blocking(move || {
-        File::open(&whole)?.sync_all()?;
-        if force {
-            whole.persist(&target_owned)?;
-        } else {
-            whole.persist_noclobber(&target_owned)?;
-        }
-        File::open(directory)?.sync_all()
-    });
+    let (whole, target_owned, force) = (whole.map_err(at)?, target.to_path_buf(), placing.force);
+    let placed = tokio::task::spawn_blocking(move || whole.place(&target_owned, force));
     match placed.await.unwrap_or_else(|lost| Err(io::Error::other(lost))) {
         Err(error) if !force && error.kind() == io::ErrorKind::AlreadyExists => Err(exists()),
         placed => placed.map_err(written),
     }
+}
+
+/// Fills the file with all of the object, and compares it.
+async fn fetch(wanted: &Wanted, whole: Unplaced, interrupt: &Interrupt) -> Result<Unplaced, Failed> {
+    if !parts::fill(wanted, whole.file(), interrupt).await? {
+        let pieces = open(wanted, None, None).await?.pieces;
+        let file = whole.file().try_clone().map_err(Failed::Write)?;
+        let behind = Some(Behind::new(&file).map_err(Failed::Write)?);
+        fill(wanted, (file, behind), Sofar::default(), (pieces, interrupt)).await?;
+    }
+    Ok(whole)
 }
 
 /// Fetches the file to a stream, from its provider or from a copy: which, is settled with the first byte. What arrives is
@@ -198,7 +185,7 @@ pub async fn to_stream(
     match fill(wanted, (out, None), Sofar::default(), (pieces, interrupt)).await {
         Err(Failed::Write(error)) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         Err(failed) => Err(failed.at(Path::new("standard output"))),
-        Ok(_) => Ok(()),
+        Ok(()) => Ok(()),
     }
 }
 
@@ -238,7 +225,7 @@ async fn fill<W: Write + Send + 'static>(
     (out, behind): (W, Option<Behind>),
     sofar: Sofar,
     (mut pieces, interrupt): (Pieces, &Interrupt),
-) -> Result<W, Failed> {
+) -> Result<(), Failed> {
     let (sender, mut receiver) = mpsc::channel::<bytes::Bytes>(AHEAD);
     let writer = tokio::task::spawn_blocking(move || {
         let (mut out, mut behind, Sofar { mut hash, mut size }) = (out, behind, sofar);
@@ -255,7 +242,7 @@ async fn fill<W: Write + Send + 'static>(
         if let Some(behind) = &mut behind {
             behind.finish()?;
         }
-        Ok((out, size, super::upload::hex(hash)))
+        Ok((size, super::upload::hex(hash)))
     });
     let mut failed = None;
     loop {
@@ -283,9 +270,8 @@ async fn fill<W: Write + Send + 'static>(
     if let Some(error) = failed {
         return Err(error.into());
     }
-    let (out, size, sha256) = written.map_err(Failed::Write)?;
-    compare(wanted, size, &sha256)?;
-    Ok(out)
+    let (size, sha256) = written.map_err(Failed::Write)?;
+    Ok(compare(wanted, size, &sha256)?)
 }
 
 /// An object that is about to arrive.

@@ -16,6 +16,7 @@ use sha2::Digest;
 use tempfile::TempPath;
 
 use super::behind::Behind;
+use super::unplaced::Unplaced;
 use super::{Arriving, DownloadError, Failed, Sofar, Wanted, ask, compare, fill, open};
 use crate::engine::{Interrupt, upload};
 
@@ -69,11 +70,7 @@ impl Part {
     }
 
     /// Fetches what is missing and compares the whole. What is not the file is not kept; what broke off is.
-    pub(super) async fn fill(
-        mut self,
-        wanted: &Wanted,
-        interrupt: &Interrupt,
-    ) -> Result<(TempPath, Option<File>), Failed> {
+    pub(super) async fn fill(mut self, wanted: &Wanted, interrupt: &Interrupt) -> Result<Unplaced, Failed> {
         let kept = self.kept(wanted).map_err(Failed::Write)?;
         let (sofar, arriving) = self.rest(wanted, kept).await?;
         let filled = match arriving {
@@ -81,9 +78,7 @@ impl Part {
                 self.note(&arriving).map_err(Failed::Write)?;
                 let file = self.file.try_clone().map_err(Failed::Write)?;
                 let behind = Some(Behind::new(&file).map_err(Failed::Write)?);
-                fill(wanted, (file, behind), sofar, (arriving.pieces, interrupt))
-                    .await
-                    .map(drop)
+                fill(wanted, (file, behind), sofar, (arriving.pieces, interrupt)).await
             }
             None => compare(wanted, sofar.size, &upload::hex(sofar.hash)).map_err(Failed::from),
         };
@@ -91,7 +86,8 @@ impl Part {
             Ok(()) => {
                 let _ = fs::remove_file(&self.note);
                 let whole = TempPath::try_from_path(&self.path).map_err(Failed::Write)?;
-                Ok((whole, Some(self.file)))
+                // The file is held until it has its name: whoever opened the part before would write into it.
+                Ok(Unplaced::named(self.file, whole))
             }
             Err(failed) => {
                 if matches!(failed, Failed::Other(DownloadError::Integrity(_))) {

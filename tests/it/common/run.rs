@@ -1,9 +1,12 @@
 //! Plain runs of the binary on any deployment, and small changes to its records.
 
 use std::ffi::OsStr;
+use std::io::{self, Write};
+use std::path::Path;
 use std::process::Command;
 
 use rusqlite::Connection;
+use rustix::fs::{Mode, OFlags};
 
 use super::TestEnv;
 use super::deployment::Run;
@@ -55,4 +58,19 @@ pub fn unshared(civic: &Command, script: &str) -> Command {
         command.current_dir(directory);
     }
     command
+}
+
+/// Tells a figure, or what was left out, past what a test runner captures of tests that pass.
+pub fn report(line: &str) {
+    io::stderr().write_all(format!("\n{line}\n").as_bytes()).unwrap();
+}
+
+/// Whether the file system there has files without a name; says so where it has none, and part of a test is left out.
+pub fn knows_nameless_files(directory: &Path) -> bool {
+    let flags = OFlags::TMPFILE | OFlags::RDWR;
+    let knows = rustix::fs::open(directory, flags, Mode::RUSR).is_ok();
+    if !knows {
+        report("left out: what a kill leaves, since this file system has no files without a name");
+    }
+    knows
 }

@@ -1,7 +1,6 @@
 //! A town whose provider is behind a [`Proxy`], with waits so short that a test can afford them.
 
 use std::fs;
-use std::io::{self, Write};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -137,9 +136,4 @@ impl Town {
 /// How much of it a test does: what the variable says, or this, which takes a few seconds.
 pub fn size(variable: &str, usual: usize) -> usize {
     std::env::var(variable).map_or(usual, |text| text.parse().unwrap())
-}
-
-/// Tells a figure, past what a test runner captures of those that pass.
-pub fn report(line: &str) {
-    io::stderr().write_all(format!("\n{line}\n").as_bytes()).unwrap();
 }

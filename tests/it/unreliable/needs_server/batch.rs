@@ -14,8 +14,9 @@ use serde_json::Value;
 
 use crate::common::deployment::Run;
 use crate::common::proxy::{Fault, Mode, Proxy};
+use crate::common::run::report;
 use crate::common::{Bucket, Remote, TestEnv};
-use crate::unreliable::town::{Town, report, size};
+use crate::unreliable::town::{Town, size};
 
 /// What a test may wait for on a machine that has other things to do; what is promised is 5 s.
 const GENEROUS: f64 = 30.0;

@@ -10,9 +10,9 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::common::deployment::Run;
 use crate::common::proxy::Fault;
-use crate::common::run::unshared;
+use crate::common::run::{knows_nameless_files, report, unshared};
 use crate::common::{Bucket, Remote, TestEnv};
-use crate::unreliable::town::{Town, report};
+use crate::unreliable::town::Town;
 
 /// Five parts of 8 MiB, as they are where a connection is slow; the last of them is short.
 const SIZE: usize = (32 << 20) + 12_345;
@@ -129,30 +129,47 @@ fn a_part_that_never_comes_fails_the_file_and_leaves_nothing() {
     });
 }
 
+/// What a download says, and how it ends, that gets the signal when one part has come and no other does.
+fn signalled_amid_the_parts(town: &Town, id: &str, signal: Signal) -> (String, Option<i32>) {
+    slowly(town);
+    town.proxy.inject((0, usize::MAX), Fault::StallAnswer, is_get);
+    let out = town.out();
+    let mut civic = town.world.town().process();
+    let args = ["storage:download", "--json", id, "--out", out.to_str().unwrap()];
+    let mut civic = civic.args(args).stdout(Stdio::piped()).spawn().unwrap();
+    let begun = Instant::now();
+    while town.proxy.count(is_get) < 5 {
+        assert!(
+            begun.elapsed() < Duration::from_secs(60),
+            "the parts are never asked for"
+        );
+        thread::sleep(Duration::from_millis(5));
+    }
+    kill_process(Pid::from_child(&civic), signal).unwrap();
+    let told = std::io::read_to_string(civic.stdout.take().unwrap()).unwrap();
+    (told, civic.wait().unwrap().code())
+}
+
 #[test]
 fn ctrl_c_amid_the_parts_ends_them_and_leaves_nothing() {
     on_both(|town, id| {
-        slowly(town);
-        // One part has come; no other does.
-        town.proxy.inject((0, usize::MAX), Fault::StallAnswer, is_get);
-        let out = town.out();
-        let mut civic = town.world.town().process();
-        let args = ["storage:download", "--json", id, "--out", out.to_str().unwrap()];
-        let mut civic = civic.args(args).stdout(Stdio::piped()).spawn().unwrap();
-        let begun = Instant::now();
-        while town.proxy.count(is_get) < 5 {
-            assert!(
-                begun.elapsed() < Duration::from_secs(60),
-                "the parts are never asked for"
-            );
-            thread::sleep(Duration::from_millis(5));
-        }
-        kill_process(Pid::from_child(&civic), Signal::INT).unwrap();
-        let told = std::io::read_to_string(civic.stdout.take().unwrap()).unwrap();
-        assert_eq!(civic.wait().unwrap().code(), Some(130), "{told}");
+        let (told, code) = signalled_amid_the_parts(town, id, Signal::INT);
+        assert_eq!(code, Some(130), "{told}");
         assert!(told.contains("interrupted"), "{told}");
-        assert!(!out.exists());
         assert_eq!(town.left_in_tmp(), Vec::<String>::new());
+    });
+}
+
+#[test]
+fn a_kill_amid_the_parts_leaves_nothing() {
+    on_both(|town, id| {
+        assert_eq!(
+            signalled_amid_the_parts(town, id, Signal::KILL),
+            (String::new(), None)
+        );
+        if knows_nameless_files(town.out().parent().unwrap()) {
+            assert_eq!(town.left_in_tmp(), Vec::<String>::new());
+        }
     });
 }
 

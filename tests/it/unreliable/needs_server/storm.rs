@@ -8,8 +8,9 @@ use std::time::{Duration, Instant};
 
 use crate::common::deployment::Run;
 use crate::common::proxy::Fault;
+use crate::common::run::report;
 use crate::common::{Bucket, TestEnv};
-use crate::unreliable::town::{Town, report, size};
+use crate::unreliable::town::{Town, size};
 
 /// Of ten thousand requests.
 const SHARE: u64 = 500;
