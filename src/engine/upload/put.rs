@@ -20,8 +20,10 @@ use crate::failpoint::reach;
 use crate::providers::{Provider, ProviderError};
 
 const OPERATION: &str = "upload";
-/// Parts of one file under way at once.
+/// Parts of one file under way at once, to where each has a way to go, and to a disk: there more would only lie in memory
+/// while the disk is behind.
 const PARTS_IN_FLIGHT: usize = 8;
+const PARTS_TO_A_DISK: usize = 2;
 /// KiB of files' bytes that one upload holds at once, whatever the number and the size of its files. A larger part, as
 /// files of over 480 GiB have, goes alone.
 const HELD: u32 = 48 << 10;
@@ -196,6 +198,10 @@ async fn parts(
     size: u64,
 ) -> Result<String, PutError> {
     let part = way.part.max(SMALLEST_PART).max(size.div_ceil(MOST_PARTS));
+    let in_flight = match target.provider.type_name {
+        "local" => PARTS_TO_A_DISK,
+        _ => PARTS_IN_FLIGHT,
+    };
     let mut sent = 0;
     // Tasks of their own: parts go on while the next is read, and end with the set.
     let mut under_way = JoinSet::new();
@@ -210,7 +216,7 @@ async fn parts(
             break;
         }
         sent += bytes.len() as u64;
-        if under_way.len() == PARTS_IN_FLIGHT {
+        if under_way.len() == in_flight {
             arrived(under_way.join_next().await)?;
         }
         let (provider, spare) = (Arc::clone(target.provider), spare.clone());
