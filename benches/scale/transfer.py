@@ -101,7 +101,7 @@ def rounds(folder, endpoint, count, at_once):
             "s5cmd": S5cmd(endpoint, f"s5cmd-{number}", at_once),
             "rclone": Rclone(endpoint, f"rclone-{number}", at_once),
         }
-        for name, tool in tools.items():
+        for name, tool in in_turn(tools, number):
             taken = {"up": measure(tool.upload(folder / "files"))}
             tool.expect(count)
             out = folder / "out"
@@ -128,6 +128,13 @@ def rounds(folder, endpoint, count, at_once):
         shutil.rmtree(folder / "civic")
         run(S5CMD, "--log", "error", "--endpoint-url", endpoint, "rm", f"s3://{BUCKET}/*")
     return samples
+
+
+def in_turn(tools, number):
+    """Each round begins with another."""
+    tools = list(tools.items())
+    first = number % len(tools)
+    return tools[first:] + tools[:first]
 
 
 def of_civic(folder, endpoint, peer, at_once):
