@@ -16,6 +16,7 @@ use crate::engine::reconstruct::{self, Around, ReconstructRequest, Seen};
 use crate::error::Failure;
 use crate::metadata::journal::RunStatus;
 use crate::output::{Outcome, format_count};
+use crate::providers::Provider;
 
 /// Makes records that were lost again, from sidecars, object metadata and keys
 ///
@@ -68,7 +69,7 @@ fn go(context: &Context, args: &ReconstructArgs) -> Result<Outcome, Failure> {
     // Asked for before anything is read, and only where something may be written.
     let journal = (!args.dry_run).then(|| context.run_journal()).transpose()?;
     let mut sites = sites(context)?;
-    let providers = if args.provider.is_empty() {
+    let mut providers: Vec<Arc<Provider>> = if args.provider.is_empty() {
         context.providers()?.into_iter().map(Arc::new).collect()
     } else {
         let named = args
@@ -77,13 +78,22 @@ fn go(context: &Context, args: &ReconstructArgs) -> Result<Outcome, Failure> {
             .map(|name| context.provider(name).map(Arc::new));
         named.collect::<Result<Vec<_>, _>>()?
     };
+    let config = context.config()?;
+    let backups = config.global.backup_providers.clone();
+    // Whoever has copies of a file is asked last, whatever the order in storage.yml.
+    providers.sort_by_key(|provider| match &provider.name {
+        name if *name == config.active_provider => 0,
+        name if backups.contains(name) => 2,
+        _ => 1,
+    });
     let names: Vec<String> = providers.iter().map(|provider| provider.name.clone()).collect();
-    let configured = context.config()?.global.max_concurrent_downloads;
+    let configured = config.global.max_concurrent_downloads;
     let min_age = parse_duration(&args.min_age)
         .map_err(|why| Failure::usage(format!("--min-age {}: {why}", args.min_age)))?;
     let request = ReconstructRequest {
         min_age,
         providers,
+        backups,
         folder: args.folder.clone(),
         concurrency: args.concurrency.map_or(configured, usize::from),
     };

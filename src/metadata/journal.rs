@@ -453,6 +453,9 @@ pub trait JournalStore: JournalReader {
         now: DateTime<Utc>,
     ) -> Result<Vec<bool>>;
 
+    /// Writes down where else files' bytes are, each with its file's id, unless there is no record of it.
+    async fn remember_copies(&self, copies: &[(String, Copy)]) -> Result<()>;
+
     /// Notes values under their names, over what was noted there before: how far a long look has come.
     async fn note(&self, topic: &str, notes: &[(String, String)]) -> Result<()>;
 

@@ -4,8 +4,9 @@ use std::fs;
 use std::path::PathBuf;
 
 use crate::common::deployment::{Deployment, Run};
-use crate::delete::killed;
+use crate::delete::{killed, rows};
 use crate::failover::nobody;
+use crate::reconstruct::{lose, reconstruct};
 
 /// `local` is active; copies go to `attic`.
 fn town(more: &str) -> Deployment {
@@ -518,4 +519,141 @@ fn archived_where_its_copy_is_a_file_is_that_copy() {
     assert!(path(&town).starts_with(attic(&town)));
     assert_fetched(&town, &id, "archived");
     assert_eq!(below(&attic(&town)), copies);
+}
+
+/// The same town with its providers in the other order.
+fn turned(town: &Deployment) {
+    let (local, attic) = (
+        format!("  local: {{ type: local, path: {} }}", town.storage().display()),
+        format!("  attic: {{ type: local, path: {} }}", attic(town).display()),
+    );
+    town.env().edit_config(|yaml| {
+        let order = format!("{local}\n{attic}");
+        assert!(yaml.contains(&order) && yaml.contains("active_provider: local"));
+        yaml.replace(&order, &format!("{attic}\n{local}"))
+    });
+}
+
+/// A file's id, who has a copy of it, and where.
+type Known = (String, String, String);
+
+fn copies(town: &Deployment) -> Vec<Known> {
+    let sql = "SELECT file_id, provider, key FROM civic_storage_copies ORDER BY file_id, provider";
+    let mut statement = town.db().prepare(sql).unwrap();
+    let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)));
+    rows.unwrap().map(Result::unwrap).collect()
+}
+
+type Rows = Vec<Vec<rusqlite::types::Value>>;
+
+/// A town whose database was lost, and its rows and copies from before.
+fn lost(count: usize) -> (Deployment, Rows, Vec<Known>) {
+    let town = town("");
+    assert_eq!(upload(&town, count).code, 0);
+    let before = (rows(town.db()), copies(&town));
+    assert_eq!((before.0.len(), before.1.len()), (count, count));
+    lose(&town);
+    (town, before.0, before.1)
+}
+
+#[test]
+fn after_the_database_is_lost_files_are_files_and_copies_are_copies_in_whatever_order_providers_stand() {
+    for is_turned in [false, true] {
+        let (town, records, known) = lost(3);
+        if is_turned {
+            turned(&town);
+        }
+        let told = reconstruct(&town, &["--dry-run"]);
+        let data = &told.json()["data"];
+        let counts = [&data["total"], &data["copies"]["total"], &data["failedCount"]];
+        assert_eq!(
+            (told.code, counts),
+            (0, [&3.into(), &3.into(), &0.into()]),
+            "{told:?}"
+        );
+        assert_eq!(
+            (rows(town.db()).len(), copies(&town).len()),
+            (0, 0),
+            "a dry run writes nothing"
+        );
+        let run = reconstruct(&town, &[]);
+        assert_eq!(run.code, 0, "{run:?}");
+        assert_eq!((rows(town.db()), copies(&town)), (records, known));
+        let again = reconstruct(&town, &[]);
+        assert_eq!(
+            (again.code, &again.json()["message"]),
+            (0, &"0 files reconstructed, 0 B".into()),
+            "{again:?}"
+        );
+        // The copy serves again, and goes with its file.
+        let (name, bytes) = below(&town.storage()).remove(0);
+        fs::remove_file(town.storage().join("permits").join(&name)).unwrap();
+        let path = format!("permits/{name}");
+        let out = town.env().tmp().join("out");
+        let fetched = town.civic(&["storage:download", &path, "--out", out.to_str().unwrap()]);
+        assert_eq!((fetched.code, fs::read(&out).unwrap()), (0, bytes), "{fetched:?}");
+        let left = below(&town.storage()).remove(0).0;
+        let gone = town.civic(&["storage:delete", &format!("permits/{left}"), "--yes"]);
+        assert_eq!(gone.code, 0, "{gone:?}");
+        assert!(below(&attic(&town)).iter().all(|(name, _)| *name != left));
+        let look = town.cleanup(&["--min-age", "0"]);
+        assert_eq!(look.count("orphanedObjects"), 0, "{look:?}");
+    }
+}
+
+#[test]
+fn what_is_no_copy_is_not_written_down_as_one() {
+    let (town, records, known) = lost(4);
+    let names: Vec<String> = below(&attic(&town)).into_iter().map(|(name, _)| name).collect();
+    let at = |name: &str| attic(&town).join("permits").join(name);
+    fs::write(at(&names[0]), "of another size").unwrap();
+    fs::create_dir(attic(&town).join("public")).unwrap();
+    fs::rename(at(&names[1]), attic(&town).join("public").join(&names[1])).unwrap();
+    // One whose own provider lost it is a file where the copy is.
+    fs::remove_file(town.storage().join("permits").join(&names[2])).unwrap();
+    let run = reconstruct(&town, &[]);
+    assert_eq!(
+        (run.code, &run.json()["data"]["failedCount"]),
+        (3, &2.into()),
+        "{run:?}"
+    );
+    let now = rows(town.db());
+    assert_eq!(now.len(), records.len());
+    assert_eq!(now.iter().filter(|row| records.contains(row)).count(), 3);
+    assert_eq!(
+        copies(&town),
+        known
+            .into_iter()
+            .filter(|copy| copy.2.ends_with(&names[3]))
+            .collect::<Vec<_>>()
+    );
+    let path = format!("permits/{}", names[2]);
+    let found = town.civic(&["storage:info", &path, "--json"]).stdout;
+    assert!(found.contains(attic(&town).to_str().unwrap()), "{found}");
+    // A provider that keeps no backups has no copies.
+    let (town, _, _) = lost(1);
+    town.env()
+        .edit_config(|yaml| yaml.replace("backup_providers: [attic]", "backup_providers: []"));
+    let run = reconstruct(&town, &[]);
+    assert_eq!(
+        (run.code, rows(town.db()).len(), copies(&town).len()),
+        (3, 1, 0),
+        "{run:?}"
+    );
+    assert!(
+        run.stdout
+            .contains("this object on attic was left without a record"),
+        "{run:?}"
+    );
+}
+
+#[test]
+fn killed_around_the_copies_a_reconstruction_is_ended_by_the_next() {
+    for point in ["reconstruct.after-settle", "reconstruct.after-copies"] {
+        let (town, records, known) = lost(3);
+        killed(&town, point, &["storage:reconstruct", "--min-age", "0"]);
+        let run = reconstruct(&town, &[]);
+        assert_eq!(run.code, 0, "{point}: {run:?}");
+        assert_eq!((rows(town.db()), copies(&town)), (records, known), "{point}");
+    }
 }

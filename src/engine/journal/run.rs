@@ -95,6 +95,15 @@ impl RunHandle {
         Ok(self.journal.store.copies(file_ids).await?)
     }
 
+    /// Writes down where else the bytes of files are that have a record.
+    ///
+    /// # Errors
+    /// Where the run is lost, or the database fails.
+    pub async fn remember_copies(&self, copies: &[(String, Copy)]) -> Result<(), JournalError> {
+        self.check().await?;
+        Ok(self.journal.store.remember_copies(copies).await?)
+    }
+
     /// Takes the provider for this run alone, until its end.
     ///
     /// # Errors

@@ -1,9 +1,11 @@
 //! Reconstruction: records that are lost are made again from what lies beside their objects, a sidecar or the object's own
 //! metadata, and where there is neither, from what the key and the object tell.
 //!
-//! A record that is there is never touched, and no object is. The object's own facts (its key, its size) are believed
+//! Of a file that several providers have one has the file, and those that keep backups have copies, which are written down
+//! again too. A record that is there is never touched, and no object is. The object's own facts (its key, its size) are believed
 //! before anything that is written about it; what nobody can know is told, field by field.
 
+mod listing;
 mod source;
 
 use std::collections::HashSet;
@@ -12,11 +14,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-
-use futures::{StreamExt, TryStreamExt, stream};
-use serde::{Deserialize, Serialize};
+use futures::{StreamExt, stream};
+use serde::Serialize;
 use serde_json::Value;
 
+use self::listing::{Found, Group};
 use self::source::{Learnt, learn};
 use super::changes::{BATCH, Changes, failed, failed_by};
 use super::cleanup::ItemError;
@@ -26,24 +28,17 @@ use super::{Clock, Interrupt, Progress};
 use crate::failpoint::reach;
 use crate::metadata::FileRecord;
 use crate::metadata::journal::{
-    Action, Intended, JournalReader, NewStep, RecordChange, Settlement, StepState,
+    Action, Copy, Intended, JournalReader, NewStep, RecordChange, Settlement, StepState,
 };
-use crate::providers::{
-    EntryKind, Key, ListRequest, Listed, Provider, ProviderError, is_reserved, sidecar_object, stored_shape,
-};
-use crate::spill::Sorter;
-
-/// Bytes that sorting a listing may take.
-const BUDGET: usize = 4 << 20;
-
-/// What ends a key in the sorted listing; no key of ours holds such bytes.
-const OBJECT: u8 = 0;
-const SIDECAR: u8 = 1;
+use crate::providers::{Provider, ProviderError};
 
 /// What to reconstruct from.
 #[derive(Debug, Clone)]
 pub struct ReconstructRequest {
+    /// The first of them that has an object of an id has the file; what others have of it are copies, or in its way.
     pub providers: Vec<Arc<Provider>>,
+    /// Names of those that are to have copies.
+    pub backups: Vec<String>,
     /// Only objects of this folder.
     pub folder: Option<String>,
     /// Objects younger than this are left alone: CivicPress writes a file first and its record after it.
@@ -82,20 +77,6 @@ pub enum ReconstructError {
     Spill(#[from] io::Error),
 }
 
-/// An object of this system's shape, and whether a sidecar was listed beside it.
-struct Found {
-    provider: Arc<Provider>,
-    object: Listed,
-    has_sidecar: bool,
-}
-
-/// A line of the sorted listing.
-#[derive(Serialize, Deserialize)]
-enum Line {
-    Object { size: u64, last_modified: DateTime<Utc> },
-    Sidecar,
-}
-
 /// Reconstructs the records of all objects that have none; with `run` they are written, else they are only told.
 ///
 /// # Errors
@@ -109,173 +90,170 @@ pub async fn reconstruct(
     request: &ReconstructRequest,
     (around, changes): (Around<'_>, &mut Changes),
 ) -> Result<Seen, ReconstructError> {
+    let Around {
+        progress,
+        interrupt,
+        clock,
+    } = around;
     let mut seen = Seen::default();
-    for provider in &request.providers {
-        let Around {
-            progress,
-            interrupt,
-            clock,
-        } = around;
-        progress.start(&format!("Reading {}", provider.name), None);
-        let now = provider.probe().await?.now;
-        let sorted = list(provider, request, &mut seen).await?.finish()?;
-        let mut done = 0;
-        let mut batch: Vec<Found> = Vec::new();
-        let mut lines = sorted.peekable();
-        while let Some(pair) = lines.next() {
-            let (key, line) = pair?;
-            // A sidecar alone tells of an object that is gone: no record is made of it.
-            if let Line::Object { size, last_modified } = read(&line)? {
-                let key = &key[..key.len() - 1];
-                let next = lines.peek().and_then(|next| next.as_ref().ok());
-                let has_sidecar = next.is_some_and(|(next, _)| *next == [key, &[SIDECAR]].concat());
-                let object = Listed {
-                    key: Key::new(key),
-                    kind: EntryKind::Object,
-                    size,
-                    last_modified,
-                    etag: None,
-                };
-                // A time to come is no age.
-                let age = (now - object.last_modified).to_std().unwrap_or_default();
-                if age < request.min_age {
-                    seen.recent += 1;
-                } else {
-                    batch.push(Found {
-                        provider: Arc::clone(provider),
-                        object,
-                        has_sidecar,
-                    });
-                }
-            }
-            if batch.len() >= BATCH || lines.peek().is_none() {
-                if changes.stops(interrupt) {
-                    progress.finish();
-                    return Ok(seen);
-                }
-                done += batch.len() as u64;
-                let lost = unrecorded(
-                    (store, clock.now(), changes),
-                    std::mem::take(&mut batch),
-                    &mut seen,
-                )
-                .await?;
-                write(run, request.concurrency, lost, changes).await?;
-                progress.advance(done, &provider.name);
-            }
+    let mut groups = listing::list(request, progress, &mut seen).await?;
+    progress.start("Looking for records", None);
+    let mut done = 0;
+    loop {
+        let mut batch = Vec::new();
+        while batch.len() < BATCH
+            && let Some(group) = groups.next()?
+        {
+            batch.push(group);
         }
-        progress.finish();
+        let Some(current) = batch.last().map(|group| group.id.clone()) else {
+            break;
+        };
+        if changes.stops(interrupt) {
+            break;
+        }
+        done += batch.len() as u64;
+        let (lost, copies) = unrecorded((store, clock.now(), changes), (request, batch), &mut seen).await?;
+        write(run, request.concurrency, lost, changes).await?;
+        remember(run, copies, changes).await?;
+        progress.advance(done, &current);
     }
+    progress.finish();
     Ok(seen)
 }
 
-fn read(line: &[u8]) -> io::Result<Line> {
-    Ok(serde_json::from_slice(line)?)
-}
+/// A copy of a file that nobody knows of, and its bytes.
+type FoundCopy = ((String, Copy), u64);
 
-/// The listing by key, each object before its sidecar.
-async fn list(
-    provider: &Provider,
-    request: &ReconstructRequest,
-    seen: &mut Seen,
-) -> Result<Sorter, ReconstructError> {
-    let prefix = request.folder.as_ref().map(|folder| format!("{folder}/"));
-    let mut listing = provider.list(ListRequest {
-        prefix: prefix.unwrap_or_default(),
-        ..ListRequest::default()
-    });
-    let mut sorted = Sorter::new(BUDGET);
-    while let Some(entry) = listing.try_next().await? {
-        let key = entry.key.as_bytes();
-        let line = match (sidecar_object(key), stored_shape(key)) {
-            _ if is_reserved(key) => continue,
-            (Some(object), _) if entry.kind == EntryKind::Object => (object, Line::Sidecar),
-            (None, Some(_)) if entry.kind == EntryKind::Object => {
-                let line = Line::Object {
-                    size: entry.size,
-                    last_modified: entry.last_modified,
-                };
-                (key, line)
-            }
-            _ => {
-                seen.foreign += 1;
-                continue;
-            }
-        };
-        // A listing may show a sidecar first.
-        let (object, line) = line;
-        let side = if matches!(line, Line::Sidecar) {
-            SIDECAR
-        } else {
-            OBJECT
-        };
-        let line = serde_json::to_vec(&line).map_err(io::Error::from)?;
-        sorted.push(&[object, &[side]].concat(), &line)?;
-    }
-    Ok(sorted)
-}
-
-/// Those without a record of their id; one whose record names another place is told.
+/// The object of each id that has no record, and copies that are not written down. What is neither, and has another's id, is
+/// told.
 async fn unrecorded(
     (store, now, changes): (&dyn JournalReader, DateTime<Utc>, &mut Changes),
-    batch: Vec<Found>,
+    (request, batch): (&ReconstructRequest, Vec<Group>),
     seen: &mut Seen,
-) -> Result<Vec<Found>, ReconstructError> {
-    let id = |found: &Found| stored_shape(found.object.key.as_bytes()).map(|shape| shape.id.to_owned());
-    let ids: Vec<String> = batch.iter().filter_map(id).collect();
+) -> Result<(Vec<Found>, Vec<FoundCopy>), ReconstructError> {
+    let ids: Vec<String> = batch.iter().map(|group| group.id.clone()).collect();
     // Work before records: an upload that ends in between shows as one or the other.
     let under_way = UnderWay::of_the_living(store, now)
         .await
         .map_err(JournalError::from)?;
     let records = store.get_many(&ids).await.map_err(JournalError::from)?;
-    let copies: HashSet<(String, String, String)> = store
-        .copies(&ids)
-        .await
-        .map_err(JournalError::from)?
+    let known = store.copies(&ids).await.map_err(JournalError::from)?;
+    let known: HashSet<(String, String, String)> = known
         .into_iter()
         .map(|(id, copy)| (id, copy.provider, copy.key))
         .collect();
-    let mut lost = Vec::new();
-    for (found, record) in batch.into_iter().zip(records) {
-        match record {
-            None if under_way.contains(
-                &found.provider.name,
-                &id(&found).into_iter().collect::<Vec<_>>(),
-                &found.object.key,
-            ) =>
-            {
-                seen.recent += 1;
-            }
-            None => lost.push(found),
-            Some(record) if names(&record, &found) || is_copy(&copies, &record, &found) => {
+    let (mut lost, mut copies) = (Vec::new(), Vec::new());
+    for (Group { id, objects }, record) in batch.into_iter().zip(records) {
+        let ids = std::slice::from_ref(&id);
+        let is_at_work = |found: &Found| under_way.contains(&found.provider.name, ids, &found.object.key);
+        if record.is_none() && objects.iter().any(|found| found.is_recent || is_at_work(found)) {
+            seen.recent += objects.len() as u64;
+            continue;
+        }
+        let mut objects = objects.into_iter();
+        let file = match record {
+            Some(record) => File::Recorded(Box::new(record)),
+            None => match objects.next() {
+                Some(first) => File::Lost(first),
+                None => continue,
+            },
+        };
+        for found in objects {
+            let copy = found.copy();
+            let is_known = known.contains(&(id.clone(), copy.provider.clone(), copy.key.clone()));
+            if is_known || file.is_at(&found) {
                 seen.recorded += 1;
+            } else if request.backups.contains(&copy.provider) && file.is_copied_by(&found) {
+                copies.push(((id.clone(), copy), found.object.size));
+            } else if found.is_recent {
+                seen.recent += 1;
+            } else {
+                changes.fail(conflict(&found, (&id, file.place())));
             }
-            Some(record) => changes.fail(conflict(&found.object.key, &record)),
+        }
+        if let File::Lost(found) = file {
+            lost.push(found);
         }
     }
-    Ok(lost)
+    Ok((lost, copies))
 }
 
-/// Whether the record's path is this object's, by any of its provider's roots.
-fn names(record: &FileRecord, found: &Found) -> bool {
-    found.provider.mapping.key_of(&record.provider_path).as_ref() == Some(&found.object.key)
+/// Where the file of an id is: by its record, or what gets one.
+enum File {
+    Recorded(Box<FileRecord>),
+    Lost(Found),
 }
 
-fn is_copy(copies: &HashSet<(String, String, String)>, record: &FileRecord, found: &Found) -> bool {
-    let copy = (
-        record.id.clone(),
-        found.provider.name.clone(),
-        found.object.key.to_string(),
-    );
-    copies.contains(&copy)
+impl File {
+    /// Whether the record's path is this object's, by any of its provider's roots.
+    fn is_at(&self, found: &Found) -> bool {
+        match self {
+            Self::Recorded(record) => {
+                found.provider.mapping.key_of(&record.provider_path).as_ref() == Some(&found.object.key)
+            }
+            Self::Lost(_) => false,
+        }
+    }
+
+    /// Whether that is what an upload would have made as a copy of it.
+    fn is_copied_by(&self, found: &Found) -> bool {
+        let key = found.object.key.as_bytes();
+        match self {
+            Self::Recorded(record) => {
+                key == record.relative_path.as_bytes() && i64::try_from(found.object.size) == Ok(record.size)
+            }
+            Self::Lost(first) => {
+                first.provider.name != found.provider.name
+                    && key == first.object.key.as_bytes()
+                    && found.object.size == first.object.size
+            }
+        }
+    }
+
+    fn place(&self) -> String {
+        match self {
+            Self::Recorded(record) => record.provider_path.clone(),
+            Self::Lost(found) => {
+                let path = found.provider.mapping.path_of(&found.object.key);
+                path.unwrap_or_else(|| found.object.key.to_string())
+            }
+        }
+    }
 }
 
-fn conflict(key: &Key, record: &FileRecord) -> ItemError {
-    let reason = format!(
-        "record {} names {}; it was left as it is, and this object without a record",
-        record.id, record.provider_path
-    );
-    failed(&key.to_string(), "STORAGE_VALIDATION_ERROR", &reason)
+impl Found {
+    fn copy(&self) -> Copy {
+        Copy {
+            provider: self.provider.name.clone(),
+            key: self.object.key.to_string(),
+        }
+    }
+}
+
+fn conflict(found: &Found, (id, place): (&str, String)) -> ItemError {
+    let provider = &found.provider.name;
+    let reason = format!("record {id} names {place}; this object on {provider} was left without a record");
+    failed(&found.object.key.to_string(), "STORAGE_VALIDATION_ERROR", &reason)
+}
+
+async fn remember(
+    run: Option<&RunHandle>,
+    copies: Vec<FoundCopy>,
+    changes: &mut Changes,
+) -> Result<(), ReconstructError> {
+    if copies.is_empty() {
+        return Ok(());
+    }
+    for (_, bytes) in &copies {
+        changes.succeed_with_copy(*bytes);
+    }
+    if let Some(run) = run {
+        let copies: Vec<(String, Copy)> = copies.into_iter().map(|(copy, _)| copy).collect();
+        run.remember_copies(&copies).await?;
+        reach("reconstruct.after-copies");
+    }
+    Ok(())
 }
 
 async fn write(

@@ -125,6 +125,13 @@ fn pieced(
     if written.original_name.is_none() {
         unknown.extend(["originalName", "description", "uploadedBy", "createdAt"]);
     }
+    if written.mime_type.is_none() {
+        unknown.push("mimeType");
+    }
+    // Metadata stays what it was when the object was stored.
+    if written.updated_at.is_none() {
+        unknown.push("updatedAt");
+    }
     let original_name = written.original_name.filter(|name| !name.is_empty());
     let original_name = original_name.unwrap_or_else(|| shown(stored, id));
     // As the database holds times: to the second, in the one form.

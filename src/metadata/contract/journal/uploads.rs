@@ -92,6 +92,23 @@ pub(crate) async fn an_upload_whose_intent_is_gone_is_refused_and_the_others_are
     assert_eq!(store.get(&id(2)).await.unwrap(), Some(file(2).record));
 }
 
+pub(crate) async fn a_copy_that_is_found_is_written_down_once_and_only_of_a_record(seeded: &Make) {
+    let made = seeded(vec![Seed::new(1, "permits", "plan.pdf")]);
+    let store = &*made.store;
+    let attic = Copy {
+        provider: "attic".to_owned(),
+        key: "permits/plan".to_owned(),
+    };
+    let found = [(id(1), attic.clone()), (id(2), attic.clone())];
+    for _ in 0..2 {
+        store.remember_copies(&found).await.unwrap();
+        assert_eq!(
+            store.copies(&[id(1), id(2)]).await.unwrap(),
+            [(id(1), attic.clone())]
+        );
+    }
+}
+
 pub(crate) async fn an_upload_whose_id_is_taken_is_refused_and_keeps_its_intent(seeded: &Make) {
     let made = seeded(vec![Seed::new(1, "permits", "somebody's")]);
     let store = &*made.store;

@@ -15,6 +15,16 @@ pub(super) fn remember(connection: &Connection, file_id: &str, copies: &[Copy]) 
     Ok(())
 }
 
+/// Of those that have a record.
+pub(super) fn remember_found(connection: &Connection, copies: &[(String, Copy)]) -> Answer<()> {
+    for (file_id, copy) in copies {
+        if super::super::queries::get(connection, file_id)?.is_some() {
+            remember(connection, file_id, std::slice::from_ref(copy))?;
+        }
+    }
+    Ok(())
+}
+
 pub(super) fn forget(connection: &Connection, file_id: &str) -> Answer<()> {
     connection
         .prepare_cached("DELETE FROM main.civic_storage_copies WHERE file_id = ?1")?

@@ -293,6 +293,12 @@ impl JournalStore for SqliteJournal {
         .await
     }
 
+    async fn remember_copies(&self, copies: &[(String, Copy)]) -> Result<()> {
+        let copies = copies.to_vec();
+        self.write(move |connection| copies::remember_found(connection, &copies))
+            .await
+    }
+
     async fn note(&self, topic: &str, notes: &[(String, String)]) -> Result<()> {
         let (topic, notes) = (topic.to_owned(), notes.to_vec());
         self.write(move |connection| notes::put(connection, &topic, &notes))
