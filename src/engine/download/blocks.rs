@@ -2,6 +2,7 @@
 //! and wait where there is not, or all of it might be full of what waits for a piece that finds none.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::ops::{Deref, DerefMut};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -9,10 +10,10 @@ use tokio::sync::oneshot;
 
 use super::disk::Block;
 
-/// Bytes.
-pub(super) const BLOCK: usize = 1 << 20;
+/// Bytes: a large page.
+pub(super) const BLOCK: usize = 2 << 20;
 /// Blocks that only the next part takes.
-const RESERVED: usize = 8;
+const RESERVED: usize = 4;
 
 #[derive(Debug)]
 pub(super) struct Blocks(Mutex<State>);
@@ -34,12 +35,15 @@ pub(super) struct Lent {
 }
 
 impl Blocks {
-    pub(super) fn new(count: usize) -> Arc<Self> {
-        Arc::new(Self(Mutex::new(State {
-            free: (0..count.max(RESERVED)).map(|_| Block::new(BLOCK)).collect(),
+    /// # Errors
+    /// There is no memory.
+    pub(super) fn new(count: usize) -> io::Result<Arc<Self>> {
+        let free: io::Result<_> = (0..count.max(RESERVED)).map(|_| Block::new(BLOCK)).collect();
+        Ok(Arc::new(Self(Mutex::new(State {
+            free: free?,
             hashed: 0,
             waiting: BTreeMap::new(),
-        })))
+        }))))
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -118,7 +122,7 @@ mod tests {
 
     #[test]
     fn only_the_next_part_takes_the_last_blocks() {
-        let blocks = Blocks::new(RESERVED + 1);
+        let blocks = Blocks::new(RESERVED + 1).unwrap();
         let far = is_given(&blocks, 100);
         assert!(far.is_some());
         assert!(is_given(&blocks, 100).is_none());
@@ -131,7 +135,7 @@ mod tests {
 
     #[tokio::test]
     async fn who_waits_is_given_a_block_that_comes_back_and_the_nearest_first() {
-        let blocks = Blocks::new(RESERVED);
+        let blocks = Blocks::new(RESERVED).unwrap();
         let mut taken: Vec<Lent> = (0..RESERVED).map(|_| is_given(&blocks, 0).unwrap()).collect();
         let mut far = Box::pin(blocks.take(200));
         let mut near = Box::pin(blocks.take(100));

@@ -3,9 +3,9 @@
 
 use std::fs::File;
 use std::io;
-use std::mem;
 use std::os::unix::fs::FileExt;
 
+use memmap2::{Advice, MmapMut};
 use rustix::fs::{FallocateFlags, OFlags, fallocate, fcntl_getfl, fcntl_setfl};
 use rustix::io::Errno;
 
@@ -18,49 +18,54 @@ const ALIGNMENT: usize = 4096;
 /// Bytes in memory that a disk can take from there.
 #[derive(Debug)]
 pub(super) struct Block {
-    memory: Vec<u8>,
-    start: usize,
+    /// Begins with a page; none where the block has been given on.
+    memory: Option<MmapMut>,
     filled: usize,
 }
 
 impl Block {
     /// Room for so many bytes, which takes memory as they come.
-    pub(super) fn new(size: usize) -> Self {
-        let memory = vec![0; size.next_multiple_of(ALIGNMENT) + ALIGNMENT];
-        let start = memory.as_ptr().align_offset(ALIGNMENT).min(ALIGNMENT);
-        let filled = 0;
-        Self {
-            memory,
-            start,
-            filled,
-        }
+    ///
+    /// # Errors
+    /// There is no memory.
+    pub(super) fn new(size: usize) -> io::Result<Self> {
+        let memory = MmapMut::map_anon(size.next_multiple_of(ALIGNMENT))?;
+        // A disk is told of every page: of large ones there are few. Where there are none, small ones do.
+        let _ = memory.advise(Advice::HugePage);
+        Ok(Self {
+            memory: Some(memory),
+            filled: 0,
+        })
     }
 
     /// The same memory, empty.
     pub(super) fn reuse(&mut self) -> Self {
         Self {
-            memory: mem::take(&mut self.memory),
+            memory: self.memory.take(),
             filled: 0,
-            ..*self
         }
     }
 
     /// Adds bytes, for which there must be room.
     pub(super) fn add(&mut self, bytes: &[u8]) {
-        let at = self.start + self.filled;
-        self.memory[at..at + bytes.len()].copy_from_slice(bytes);
-        self.filled += bytes.len();
+        let end = self.filled + bytes.len();
+        self.memory.as_deref_mut().unwrap_or_default()[self.filled..end].copy_from_slice(bytes);
+        self.filled = end;
     }
 
     pub(super) fn bytes(&self) -> &[u8] {
-        &self.memory[self.start..][..self.filled]
+        self.upto(self.filled)
+    }
+
+    fn upto(&self, end: usize) -> &[u8] {
+        &self.memory.as_deref().unwrap_or_default()[..end]
     }
 
     /// Writes it where it belongs, which is at a multiple of the block size of the disk. It is written up to the next such: the
     /// file is to be cut where it ends.
     pub(super) fn write(&self, file: &File, at: u64) -> io::Result<()> {
         let whole = self.filled.next_multiple_of(ALIGNMENT);
-        let bytes = &self.memory[self.start..][..whole];
+        let bytes = self.upto(whole);
         match file.write_all_at(bytes, at) {
             // Some file systems tell only now that it cannot be done so.
             Err(error) if Errno::from_io_error(&error) == Some(Errno::INVAL) && is_direct(file) => {
@@ -102,7 +107,7 @@ mod tests {
         let path = directory.path().join("file");
         let file = File::create(&path).unwrap();
         prepare(&file, 10_000).unwrap();
-        let mut block = Block::new(10_000);
+        let mut block = Block::new(10_000).unwrap();
         block.add(&[1; 9_000]);
         block.add(&[2; 1_000]);
         block.write(&file, at).unwrap();
@@ -128,7 +133,7 @@ mod tests {
 
     #[test]
     fn a_block_that_serves_again_is_empty() {
-        let mut block = Block::new(10);
+        let mut block = Block::new(10).unwrap();
         block.add(b"0123456789");
         let mut block = block.reuse();
         assert_eq!(block.bytes(), b"");

@@ -37,8 +37,8 @@ const WORTH: u64 = 4 * PART;
 const FIRST: usize = 2 << 20;
 const FAST: Duration = Duration::from_millis(8);
 /// Blocks in memory, where connections are fast and where they are slow.
-const FEW: usize = 24;
-const MANY: usize = 48;
+const FEW: usize = 12;
+const MANY: usize = 24;
 const WRITERS: usize = 4;
 
 /// One file at a time comes in parts: many have connections enough of their own, and memory is for one.
@@ -74,7 +74,7 @@ pub(super) async fn fill(wanted: &Wanted, file: &File, interrupt: &Interrupt) ->
             part: if is_fast { LONG_PART } else { PART },
             file: file.try_clone().map_err(Failed::Write)?,
             turns: Mutex::new((0, Some(begun))),
-            blocks: Blocks::new(if is_fast { FEW } else { MANY }),
+            blocks: Blocks::new(if is_fast { FEW } else { MANY }).map_err(Failed::Write)?,
         };
         Arc::new(whole).fill().await
     };
