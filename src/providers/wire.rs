@@ -2,10 +2,16 @@
 //! operation. Knows no protocol, and nothing here signs; what is retried, and for how long, is the matter of
 //! [`resilience`](crate::resilience).
 
+use std::sync::OnceLock;
+
+use async_trait::async_trait;
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use http::{HeaderMap, StatusCode, header};
-use object_store::client::{ClientOptions, HttpClient, HttpError, HttpRequest};
+use object_store::client::{
+    ClientOptions, HttpClient, HttpConnector, HttpError, HttpErrorKind, HttpRequest, HttpResponse,
+    HttpService, ReqwestConnector,
+};
 use object_store::{BackoffConfig, RetryConfig};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
 use url::Url;
@@ -92,6 +98,40 @@ pub(super) fn client_options(global: &Global, allow_http: bool) -> ClientOptions
         .with_allow_http(allow_http)
         .with_connect_timeout(global.connection_timeout)
         .with_timeout(global.list_timeout)
+}
+
+/// Makes the client with the first request: who has his keys in storage.yml asks nobody for them, and reading the system's
+/// certificates takes 20 ms.
+#[derive(Debug)]
+pub(super) struct Lazily;
+
+impl HttpConnector for Lazily {
+    fn connect(&self, options: &ClientOptions) -> object_store::Result<HttpClient> {
+        Ok(HttpClient::new(Unmade {
+            options: options.clone(),
+            client: OnceLock::new(),
+        }))
+    }
+}
+
+#[derive(Debug)]
+struct Unmade {
+    options: ClientOptions,
+    client: OnceLock<HttpClient>,
+}
+
+#[async_trait]
+impl HttpService for Unmade {
+    async fn call(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
+        let client = if let Some(client) = self.client.get() {
+            client
+        } else {
+            let made = ReqwestConnector::default().connect(&self.options);
+            let made = made.map_err(|error| HttpError::new(HttpErrorKind::Connect, error))?;
+            self.client.get_or_init(|| made)
+        };
+        client.execute(request).await
+    }
 }
 
 /// The stores themselves never retry: they would not honour `Retry-After`.
@@ -183,4 +223,21 @@ pub(super) fn described(key: &Key, headers: &HeaderMap) -> Result<Listed, String
 pub(super) fn tidy(text: &str) -> String {
     let word = |c: &char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | ':');
     text.chars().filter(word).take(64).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use object_store::client::HttpRequestBody;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_client_that_cannot_be_made_is_an_error_of_the_request_and_of_nothing_before() {
+        let options = ClientOptions::new().with_proxy_url("no URL");
+        let client = Lazily.connect(&options).unwrap();
+        for _ in 0..2 {
+            let answer = client.execute(HttpRequest::new(HttpRequestBody::empty())).await;
+            assert_eq!(answer.unwrap_err().kind(), HttpErrorKind::Connect);
+        }
+    }
 }

@@ -116,7 +116,8 @@ fn credentials(config: &S3Config, global: &Global) -> Result<AwsCredentialProvid
         Some(credentials) => with_credentials(builder, credentials)?,
         None => with_platform_credentials(builder),
     };
-    let store = builder.build().map_err(|e| chain(&e))?;
+    let store = builder.with_http_connector(wire::Lazily).build();
+    let store = store.map_err(|e| chain(&e))?;
     Ok(Arc::clone(store.credentials()))
 }
 

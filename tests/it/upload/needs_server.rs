@@ -272,3 +272,16 @@ fn s3_is_sent_the_checksum_of_every_body_in_the_signed_request() {
     let known = "f4ad6f8b54c2324aad996598ce204964af294dcdd4d73f2cc732c6b9b83b2f12";
     assert_eq!(sent.as_deref(), Some(known));
 }
+
+/// Where nothing is asked over TLS, nobody's certificates are needed, and none are read.
+#[test]
+fn a_bucket_without_tls_is_used_on_a_machine_without_certificates() {
+    let Some(bucket) = TestEnv::seaweed() else { return };
+    let deployment = deployment(&bucket, "bare");
+    let file = source(deployment.env(), "plan.txt", "plan");
+    let mut civic = deployment.process();
+    let args = ["storage:upload", "--folder", "permits", path(&file)];
+    let none = [("SSL_CERT_FILE", "/dev/null"), ("SSL_CERT_DIR", "/nonexistent")];
+    let output = civic.args(args).envs(none).output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+}
