@@ -2,6 +2,7 @@
 
 use std::io::{self, Write};
 
+use chrono::{DateTime, Utc};
 use clap::Args;
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -9,9 +10,11 @@ use uuid::Uuid;
 use super::changes::sites;
 use super::shared::known_folder;
 use crate::Context;
+use crate::engine::Clock as _;
 use crate::engine::cleanup::ItemError;
-use crate::engine::verify::{self, Around, Finding, Verified, VerifyRequest, Wrong};
+use crate::engine::verify::{self, Around, Finding, Start, Verified, VerifyRequest, Wrong};
 use crate::error::{Code, Exit, Failure};
+use crate::metadata::journal::{JournalReader, Owner};
 use crate::output::{Align, Human, Outcome, Table, View, format_count, format_size};
 use crate::spill::Spool;
 
@@ -21,7 +24,7 @@ const ROWS: usize = 50;
 /// Compares records with their objects: whether each is there, its size, and with --checksum its content
 ///
 /// Changes nothing in the storage. How far it came is noted in the database, so that a verification that was interrupted
-/// can go on.
+/// can go on. Of two that are asked the same at the same time, only the first keeps notes.
 #[derive(Debug, Args)]
 pub struct VerifyArgs {
     /// Read every object and compare its SHA-256 with the one kept at its upload
@@ -33,27 +36,114 @@ pub struct VerifyArgs {
     /// Only files in this provider
     #[arg(long, value_name = "NAME")]
     provider: Option<String>,
-    /// Only so many of a hundred, drawn anew at every run
+    /// Only so many of a hundred, drawn anew at every run that resumes none
     #[arg(long, value_name = "P%")]
     sample: Option<String>,
     /// How many objects are looked at side by side [default: global.max_concurrent_downloads]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1000))]
     concurrency: Option<u16>,
-    /// Go on where the last verification was interrupted
-    #[arg(long, conflicts_with_all = ["checksum", "folder", "provider", "sample"])]
+    /// Go on where the verification with the same options was interrupted; what was found, or could not be looked at, is
+    /// looked at again
+    #[arg(long)]
     resume: bool,
     /// Exit with 4 where anything was found
     #[arg(long)]
     fail_on_findings: bool,
 }
 
+impl VerifyArgs {
+    fn request(&self) -> Result<VerifyRequest, Failure> {
+        Ok(VerifyRequest {
+            checksum: self.checksum,
+            folder: self.folder.clone(),
+            provider: self.provider.clone(),
+            sample: self.sample.as_deref().map(share).transpose()?,
+            seed: Uuid::new_v4().to_string(),
+        })
+    }
+
+    /// Where one begins that is to look at all that was asked for.
+    async fn begin(
+        &self,
+        store: &dyn JournalReader,
+        request: &VerifyRequest,
+        now: DateTime<Utc>,
+    ) -> Result<Start, Failure> {
+        let Some(left) = verify::left(store, request).await? else {
+            return Ok(Start::Anew);
+        };
+        if let Some(worker) = left.worker(now) {
+            let worker = named(worker);
+            tracing::warn!(
+                "{worker} is doing the same: this verification keeps no notes and cannot be resumed"
+            );
+            return Ok(Start::Beside);
+        }
+        let resume = self.to_resume(request.checksum);
+        tracing::warn!("a verification was interrupted before; {resume} would have gone on with it");
+        Ok(Start::Anew)
+    }
+
+    /// What was asked of the one that is to be gone on with, and what it left. `--resume` alone may mean a verification of
+    /// all files with `--checksum`, too; never one that would look at less.
+    async fn go_on(
+        &self,
+        store: &dyn JournalReader,
+        mut request: VerifyRequest,
+        now: DateTime<Utc>,
+    ) -> Result<(VerifyRequest, Start), Failure> {
+        let mut left = verify::left(store, &request).await?;
+        let is_of_all = self.folder.is_none() && self.provider.is_none() && self.sample.is_none();
+        if left.is_none() && is_of_all && !request.checksum {
+            request.checksum = true;
+            left = verify::left(store, &request).await?;
+        }
+        let Some(left) = left else {
+            let message = "no verification with these options was interrupted: there is nothing to resume";
+            let hint = "give the options of the one that was, or run storage:verify without --resume";
+            return Err(Failure::usage(message).hint(hint));
+        };
+        if let Some(worker) = left.worker(now) {
+            let message = format!("{} is still at this verification", named(worker));
+            let held = Failure::new(Exit::Locked, Code::Locked, message);
+            return Err(held.retryable().hint("wait until it has ended"));
+        }
+        left.seed().clone_into(&mut request.seed);
+        Ok((request, Start::After(Box::new(left))))
+    }
+
+    /// The command that goes on with this one.
+    fn to_resume(&self, checksum: bool) -> String {
+        let mut command = "storage:verify".to_owned();
+        if checksum {
+            command.push_str(" --checksum");
+        }
+        let values = [
+            ("--folder", &self.folder),
+            ("--provider", &self.provider),
+            ("--sample", &self.sample),
+        ];
+        for (option, value) in values {
+            if let Some(value) = value {
+                command = format!("{command} {option} {value}");
+            }
+        }
+        command + " --resume"
+    }
+}
+
+fn named(worker: &Owner) -> String {
+    format!("process {} on {}", worker.pid, worker.host)
+}
+
 /// Looks at all of it.
 ///
 /// # Errors
-/// An unknown folder or provider, a provider that does not answer, a database that cannot be read.
+/// An unknown folder or provider, a provider that does not answer, a database that cannot be read, with `--resume` where
+/// there is nothing to go on with or another process is at it.
 pub fn run(context: &Context, args: &VerifyArgs) -> Result<Outcome, Failure> {
     context.connections(args.concurrency);
-    let sample = args.sample.as_deref().map(share).transpose()?;
+    let request = args.request()?;
     if let Some(provider) = &args.provider {
         context.provider(provider)?;
     }
@@ -61,33 +151,18 @@ pub fn run(context: &Context, args: &VerifyArgs) -> Result<Outcome, Failure> {
     let notes = context.journal().ok();
     let store = context.history()?;
     let sites = sites(context)?;
-    let progress = context.progress();
+    let (progress, clock) = (context.progress(), context.clock());
     let concurrency = match args.concurrency {
         Some(asked) => usize::from(asked),
         None => context.config()?.global.max_concurrent_downloads,
     };
     context.block_on_changes(|interrupt| async move {
-        let unfinished = verify::unfinished(&*store).await?;
-        let request = match unfinished {
-            Some(request) if args.resume => request,
-            None if args.resume => {
-                let message = "no verification was interrupted: there is nothing to resume";
-                return Err(Failure::usage(message).hint("run storage:verify without --resume"));
-            }
-            unfinished => {
-                if unfinished.is_some() {
-                    tracing::warn!(
-                        "a verification was interrupted before; --resume would have gone on with it"
-                    );
-                }
-                VerifyRequest {
-                    checksum: args.checksum,
-                    folder: args.folder.clone(),
-                    provider: args.provider.clone(),
-                    sample,
-                    seed: Uuid::new_v4().to_string(),
-                }
-            }
+        let now = clock.now();
+        let (request, start) = if args.resume {
+            args.go_on(&*store, request, now).await?
+        } else {
+            let start = args.begin(&*store, &request, now).await?;
+            (request, start)
         };
         known_folder(context, &*store, request.folder.as_deref()).await?;
         if let Some((name, error)) = verify::silent(&sites, request.provider.as_deref()).await.pop() {
@@ -99,17 +174,27 @@ pub fn run(context: &Context, args: &VerifyArgs) -> Result<Outcome, Failure> {
         let around = Around {
             store: &*store,
             notes: notes.as_deref(),
+            clock: &clock,
             sites: &sites,
             progress: &progress,
             interrupt: &interrupt,
             concurrency,
         };
-        let verified = verify::run(around, &request, args.resume).await?;
-        Ok(outcome(
-            verified,
-            request,
-            (args.fail_on_findings, notes.is_some()),
-        ))
+        let verified = verify::run(around, &request, start).await?;
+        let resume = match (verified.noted, notes) {
+            (true, _) => format!("{} goes on from here", args.to_resume(request.checksum)),
+            (false, Some(_)) => {
+                "another verification keeps the notes, and none of this one: the next run begins anew"
+                    .to_owned()
+            }
+            (false, None) => "the database may not be written to: the next run begins anew".to_owned(),
+        };
+        let failure = failure(&verified, args.fail_on_findings, &resume);
+        let view = VerifyView { verified, request };
+        Ok(match failure {
+            Some(failure) => Outcome::failed(view, failure),
+            None => Outcome::done(view),
+        })
     })
 }
 
@@ -128,29 +213,12 @@ fn share(text: &str) -> Result<f64, Failure> {
         })
 }
 
-fn outcome(
-    verified: Verified,
-    request: VerifyRequest,
-    (fail_on_findings, resumable): (bool, bool),
-) -> Outcome {
-    let failure = failure(&verified, fail_on_findings, resumable);
-    let view = VerifyView { verified, request };
-    match failure {
-        Some(failure) => Outcome::failed(view, failure),
-        None => Outcome::done(view),
-    }
-}
-
-fn failure(verified: &Verified, fail_on_findings: bool, resumable: bool) -> Option<Failure> {
+/// `resume` tells how to go on with one that was interrupted.
+fn failure(verified: &Verified, fail_on_findings: bool, resume: &str) -> Option<Failure> {
     let errors = verified.errors.total_errors;
     let findings = verified.tally.findings();
     if verified.interrupted {
-        let hint = if resumable {
-            "storage:verify --resume goes on from here"
-        } else {
-            "the database may not be written to: the next run begins anew"
-        };
-        return Some(Failure::interrupted().hint(hint));
+        return Some(Failure::interrupted().hint(resume));
     }
     if errors > 0 {
         let exit = match verified.tally.checked - errors {

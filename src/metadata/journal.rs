@@ -459,9 +459,21 @@ pub trait JournalStore: JournalReader {
     /// Notes values under their names, over what was noted there before: how far a long look has come.
     async fn note(&self, topic: &str, notes: &[(String, String)]) -> Result<()>;
 
-    /// Notes a value in place of the one that is expected there, `None` being none; `false`, and nothing noted, where it is
-    /// another.
-    async fn swap_note(&self, topic: &str, name: &str, expected: Option<&str>, value: &str) -> Result<bool>;
+    /// The same, where the value under `name` is the one that is expected, `None` being none; `false`, and nothing noted,
+    /// where it is another.
+    async fn note_where(
+        &self,
+        topic: &str,
+        name: &str,
+        expected: Option<&str>,
+        notes: &[(String, String)],
+    ) -> Result<bool>;
+
+    /// The same, of one value in place of another.
+    async fn swap_note(&self, topic: &str, name: &str, expected: Option<&str>, value: &str) -> Result<bool> {
+        let note = (name.to_owned(), value.to_owned());
+        self.note_where(topic, name, expected, &[note]).await
+    }
 
     async fn forget_notes(&self, topic: &str) -> Result<()>;
 

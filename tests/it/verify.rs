@@ -1,15 +1,14 @@
-//! `storage:verify`: what is not what the records say is found, what could not be asked is no finding, and what was
-//! interrupted goes on.
+//! `storage:verify`: what is not what the records say is found, and what could not be asked is no finding.
 
 use std::fs;
 
-use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
-use crate::cleanup_apply::Stopped;
 use crate::cleanup_odd::unprivileged;
 use crate::common::deployment::{Deployment, Run, days, key, uuid};
 use crate::common::fake_s3::{BUCKET, Behaviour, FakeObject, FakeS3};
+
+mod resume;
 
 /// Four files that this program stored; the ids by name.
 fn stored(town: &Deployment) -> Vec<(String, Value)> {
@@ -128,52 +127,6 @@ fn many(count: u32) -> Deployment {
 
 fn lose(town: &Deployment, n: u32) {
     fs::remove_file(town.storage().join(key("permits", n))).unwrap();
-}
-
-#[test]
-fn one_that_was_killed_goes_on_where_it_was_and_tells_all_that_it_found() {
-    let town = many(600);
-    lose(&town, 3);
-    lose(&town, 599);
-    let mut process = town.process();
-    let killed = process
-        .args(["storage:verify"])
-        .env("CIVIC_FAILPOINT", "verify.after-batch")
-        .status();
-    assert!(!killed.unwrap().success());
-    // Looked at already, and not again.
-    lose(&town, 7);
-    let run = verify(&town, &["--resume"]);
-    assert_eq!(run.code, 0, "{}", run.stdout);
-    let data = &run.json()["data"];
-    assert_eq!(
-        (&data["checked"], &data["resumed"], &data["complete"]),
-        (&json!(600), &json!(true), &json!(true))
-    );
-    assert_eq!(
-        found(&run),
-        pairs(&[("file 3.txt", "missing"), ("file 599.txt", "missing")])
-    );
-    let again = verify(&town, &["--resume"]);
-    assert_eq!(again.code, 2, "{}", again.stdout);
-    assert_eq!(verify(&town, &[]).json()["data"]["counts"]["missing"], 3);
-}
-
-#[test]
-fn ctrl_c_ends_it_and_says_how_it_goes_on() {
-    let town = many(600);
-    let run = Stopped::command(&town, "verify.after-batch", &["storage:verify", "--json"]);
-    kill_process(Pid::from_child(&run.0), Signal::INT).unwrap();
-    let run = run.go_on();
-    assert_eq!(run.code, 130, "{}", run.stdout);
-    let json = run.json();
-    assert!(
-        json["error"]["hint"].as_str().unwrap().contains("--resume"),
-        "{json}"
-    );
-    assert_eq!(json["data"]["complete"], false);
-    assert!(json["data"]["checked"].as_u64().unwrap() < 600, "{json}");
-    assert_eq!(verify(&town, &["--resume"]).json()["data"]["checked"], 600);
 }
 
 #[test]

@@ -5,36 +5,37 @@
 //! what changed while it was looked at is looked at again.
 
 mod look;
+mod notes;
 
 use std::io;
+use std::time::{Duration, Instant};
 
 use futures::{StreamExt, stream};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use self::look::Seen;
+use self::notes::{Notes, OPEN, SETTLED};
 use super::changes::Sites;
 use super::cleanup::ErrorSummary;
 use super::gather::{GatherError, gather, some};
-use super::{Interrupt, Progress};
+use super::{Clock, Interrupt, Progress};
 use crate::failpoint::reach;
 use crate::metadata::journal::{JournalReader, JournalStore};
-use crate::metadata::{MetadataError, ScanScope, ScannedRecord};
+use crate::metadata::{FileRecord, ScanScope, ScannedRecord};
 use crate::spill::Spool;
 
 pub use look::silent;
+pub use notes::{Left, left};
 
-/// Where the notes are kept.
-const TOPIC: &str = "verify";
-/// The name of the note that says how far; every other is the id of a record with a finding.
-const POSITION: &str = "";
 /// Records between two notes: of objects that are asked for, and of such that are read.
 const ASKED: usize = 256;
 const READ: usize = 64;
+/// So long no note is waited for, however large the objects are.
+const NOTED: Duration = Duration::from_secs(60);
 
 /// What to look at, and how closely.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Debug, Clone)]
 pub struct VerifyRequest {
     /// Read every object, and hold its SHA-256 against the one that is kept.
     pub checksum: bool,
@@ -49,7 +50,7 @@ pub struct VerifyRequest {
 }
 
 /// How far a verification came.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Tally {
     /// Records looked at.
@@ -111,15 +112,32 @@ pub struct Verified {
     pub resumed: bool,
     /// The operator stopped it.
     pub interrupted: bool,
+    /// It kept notes to the end, so that it could be resumed.
+    pub noted: bool,
 }
 
-/// The note of how far it came.
-#[derive(Debug, Serialize, Deserialize)]
-struct Position {
-    request: VerifyRequest,
-    /// The last id that was looked at.
-    last: String,
-    tally: Tally,
+impl Verified {
+    /// Of the records that need not be looked at again: without those with a finding, and those that could not be looked at.
+    fn settled(&self) -> Tally {
+        Tally {
+            checked: self.tally.checked - self.tally.findings() - self.errors.total_errors,
+            missing: 0,
+            size_mismatches: 0,
+            checksum_mismatches: 0,
+            ..self.tally
+        }
+    }
+}
+
+/// Where a verification begins.
+#[derive(Debug)]
+pub enum Start {
+    /// At the first record.
+    Anew,
+    /// The same, while another one that was asked the same is at work, and keeps the notes.
+    Beside,
+    /// Where another one has stopped.
+    After(Box<Left>),
 }
 
 /// What a verification works with.
@@ -128,6 +146,7 @@ pub struct Around<'a> {
     pub store: &'a dyn JournalReader,
     /// Who takes the notes; without one nothing can be resumed.
     pub notes: Option<&'a dyn JournalStore>,
+    pub clock: &'a dyn Clock,
     pub sites: &'a Sites,
     pub progress: &'a dyn Progress,
     pub interrupt: &'a Interrupt,
@@ -135,108 +154,179 @@ pub struct Around<'a> {
     pub concurrency: usize,
 }
 
-/// What an interrupted verification was asked for, where one is there to be resumed.
-///
-/// # Errors
-/// Where the database cannot be read.
-pub async fn unfinished(store: &dyn JournalReader) -> Result<Option<VerifyRequest>, MetadataError> {
-    Ok(position(&store.notes(TOPIC).await?).map(|position| position.request))
-}
-
-fn position(notes: &[(String, String)]) -> Option<Position> {
-    let (_, value) = notes.iter().find(|(name, _)| name == POSITION)?;
-    serde_json::from_str(value).ok()
-}
-
-/// Looks at every record that was asked for; with `resume` at those that the last verification left over, and at its
-/// findings once more.
+/// Looks at every record that was asked for; after one that has stopped at those that it left over, and once more at
+/// those with a finding and those that it could not look at, so that the report is of now and of all.
 ///
 /// # Errors
 /// Where the database or the temporary directory fails. What a provider does not answer is the record's error.
 ///
 /// # Cancellation
 /// Safe; what was noted by then is where the next one may go on.
-pub async fn run(around: Around<'_>, request: &VerifyRequest, resume: bool) -> Result<Verified, GatherError> {
-    let mut verified = Verified::default();
-    let notes = around.store.notes(TOPIC).await?;
-    let mut after = String::new();
+pub async fn run(around: Around<'_>, request: &VerifyRequest, start: Start) -> Result<Verified, GatherError> {
+    let notes = match (around.notes, &start) {
+        (None, _) | (_, Start::Beside) => None,
+        (Some(store), Start::Anew) => Notes::take((store, around.clock), request, None).await?,
+        (Some(store), Start::After(left)) => Notes::take((store, around.clock), request, Some(left)).await?,
+    };
+    let mut walk = Walk {
+        around,
+        request,
+        verified: Verified::default(),
+        notes,
+        noted: Instant::now(),
+        before: String::new(),
+        last: String::new(),
+        records: Vec::new(),
+    };
     let mut again = Vec::new();
-    if let Some(position) = position(&notes).filter(|_| resume) {
-        verified.resumed = true;
-        // What was found is found anew, so that the report is of now.
-        verified.tally = Tally {
-            checked: position.tally.checked - position.tally.findings(),
-            missing: 0,
-            size_mismatches: 0,
-            checksum_mismatches: 0,
-            ..position.tally
-        };
-        after = position.last;
-        again.extend(
-            notes
-                .into_iter()
-                .map(|(name, _)| name)
-                .filter(|name| name != POSITION),
-        );
-    } else if let Some(notes) = around.notes {
-        notes.forget_notes(TOPIC).await?;
+    if let Start::After(left) = start {
+        walk.verified.resumed = true;
+        (walk.before, walk.verified.tally, again) = left.into_parts();
+        walk.last.clone_from(&walk.before);
     }
-    let ids = ids(around, request, &after, &again).await?;
-    let total = verified.tally.checked + ids.len();
+    let ids = ids(around, request, &walk.before, &again).await?;
+    let total = walk.verified.tally.checked + ids.len();
     around.progress.start("Verifying", Some(total));
-    let looked = look_at_all(around, request, &ids, (after, &mut verified)).await;
+    let looked = walk.look_at_all(&ids).await;
     around.progress.finish();
     looked?;
-    if let Some(notes) = around.notes.filter(|_| !verified.interrupted) {
-        notes.forget_notes(TOPIC).await?;
-    }
-    Ok(verified)
+    Ok(walk.verified)
 }
 
-async fn look_at_all(
-    around: Around<'_>,
-    request: &VerifyRequest,
-    ids: &Spool,
-    (mut last, verified): (String, &mut Verified),
-) -> Result<(), GatherError> {
-    let size = if request.checksum { READ } else { ASKED };
-    let mut ids = ids.iter();
-    loop {
-        let batch = some(&mut ids, size)?;
-        if batch.is_empty() {
-            return Ok(());
-        }
-        if around.interrupt.is_requested() {
-            verified.interrupted = true;
-            return Ok(());
-        }
-        let found = look_at(around, request, &batch, verified).await?;
-        if verified.interrupted {
-            return Ok(());
-        }
-        // Ids of findings that are looked at again come before all others and are no position.
-        last = batch.into_iter().chain([last]).max().unwrap_or_default();
-        note(around, request, &last, (found, &verified.tally)).await?;
-        reach("verify.after-batch");
-    }
+/// A verification under way.
+struct Walk<'a> {
+    around: Around<'a>,
+    request: &'a VerifyRequest,
+    verified: Verified,
+    notes: Option<Notes<'a>>,
+    /// When the last note was taken.
+    noted: Instant,
+    /// Records up to this id were looked at before; which of them come up are looked at again.
+    before: String,
+    /// The last id that was looked at.
+    last: String,
+    /// What became of records since the last note.
+    records: Vec<(String, String)>,
 }
 
-async fn note(
-    around: Around<'_>,
-    request: &VerifyRequest,
-    last: &str,
-    (found, tally): (Vec<String>, &Tally),
-) -> Result<(), GatherError> {
-    let Some(notes) = around.notes else { return Ok(()) };
-    let position = Position {
-        request: request.clone(),
-        last: last.to_owned(),
-        tally: tally.clone(),
-    };
-    let position = serde_json::to_string(&position).map_err(io::Error::other)?;
-    let mut lines: Vec<(String, String)> = found.into_iter().map(|id| (id, String::new())).collect();
-    lines.push((POSITION.to_owned(), position));
-    Ok(notes.note(TOPIC, &lines).await?)
+impl Walk<'_> {
+    async fn look_at_all(&mut self, ids: &Spool) -> Result<(), GatherError> {
+        let size = if self.request.checksum { READ } else { ASKED };
+        let mut ids = ids.iter();
+        loop {
+            let batch = some(&mut ids, size)?;
+            if batch.is_empty() {
+                return self.end().await;
+            }
+            if self.around.interrupt.is_requested() || !self.look_at(&batch).await? {
+                self.verified.interrupted = true;
+                return self.note(false).await;
+            }
+            self.note(true).await?;
+            reach("verify.after-batch");
+        }
+    }
+
+    /// Looks at a batch; `false` where it was interrupted on the way.
+    async fn look_at(&mut self, ids: &[String]) -> Result<bool, GatherError> {
+        let (around, request) = (self.around, self.request);
+        let records = around.store.get_many(ids).await?.into_iter().flatten();
+        let looks = records.map(|record| async move {
+            let seen = look::settled(around, request, record.clone()).await;
+            (record, seen)
+        });
+        let mut looks = stream::iter(looks).buffered(around.concurrency.max(1));
+        while let Some((record, seen)) = looks.next().await {
+            match seen? {
+                // Whatever comes after it is looked at again.
+                Seen::Interrupted => return Ok(false),
+                seen => self.count(record, seen)?,
+            }
+            if self.noted.elapsed() >= NOTED {
+                self.note(true).await?;
+            }
+        }
+        Ok(true)
+    }
+
+    fn count(&mut self, record: FileRecord, seen: Seen) -> Result<(), GatherError> {
+        let is_gone = matches!(seen, Seen::Gone);
+        let is_open = self.tell(seen)?;
+        if !is_gone {
+            self.verified.tally.checked += 1;
+            let checked = self.verified.tally.checked;
+            self.around.progress.advance(checked, &record.original_name);
+        }
+        // What is looked at again comes before all others and is no position.
+        let is_again = record.id <= self.before;
+        if is_open || is_again {
+            let what = if is_open { OPEN } else { SETTLED };
+            self.records.push((record.id.clone(), what.to_owned()));
+        }
+        if record.id > self.last {
+            self.last = record.id;
+        }
+        Ok(())
+    }
+
+    /// Adds what was seen to the report; whether it has to be looked at again by one that goes on from here.
+    fn tell(&mut self, seen: Seen) -> Result<bool, GatherError> {
+        let verified = &mut self.verified;
+        match seen {
+            Seen::Gone | Seen::Interrupted => return Ok(false),
+            Seen::There { bytes, compared } => {
+                verified.tally.bytes += bytes;
+                match compared {
+                    Some(true) => verified.tally.verified += 1,
+                    Some(false) => verified.tally.without_checksum += 1,
+                    None => {}
+                }
+                return Ok(false);
+            }
+            Seen::Wrong(finding) => {
+                match finding.finding {
+                    Wrong::Missing => verified.tally.missing += 1,
+                    Wrong::SizeMismatch => verified.tally.size_mismatches += 1,
+                    Wrong::ChecksumMismatch => verified.tally.checksum_mismatches += 1,
+                }
+                verified
+                    .findings
+                    .push(&serde_json::to_vec(&finding).map_err(io::Error::other)?)?;
+            }
+            Seen::Unanswered(error) => {
+                verified.errors.add(&error);
+                verified
+                    .failed
+                    .push(&serde_json::to_vec(&error).map_err(io::Error::other)?)?;
+            }
+        }
+        Ok(true)
+    }
+
+    /// Notes how far it came, and whether it goes on from there itself.
+    async fn note(&mut self, goes_on: bool) -> Result<(), GatherError> {
+        self.noted = Instant::now();
+        let records = std::mem::take(&mut self.records);
+        let Some(notes) = &mut self.notes else {
+            return Ok(());
+        };
+        let settled = self.verified.settled();
+        self.verified.noted = notes.write((&self.last, &settled), records, goes_on).await?;
+        if !self.verified.noted {
+            tracing::warn!(
+                "another verification has taken the notes over: this one can no longer be resumed"
+            );
+            self.notes = None;
+        }
+        Ok(())
+    }
+
+    async fn end(&self) -> Result<(), GatherError> {
+        match &self.notes {
+            Some(notes) => Ok(notes.forget().await?),
+            None => Ok(()),
+        }
+    }
 }
 
 /// Ids of the records to look at, in order: read at once and kept, since a look takes long and would hold a snapshot of
@@ -283,59 +373,4 @@ fn is_drawn(request: &VerifyRequest, id: &str) -> bool {
     let mut first = [0; 4];
     first.copy_from_slice(&digest[..4]);
     f64::from(u32::from_be_bytes(first)) < share * (u64::from(u32::MAX) + 1) as f64
-}
-
-/// Looks at a batch, and gives the ids of its findings.
-async fn look_at(
-    around: Around<'_>,
-    request: &VerifyRequest,
-    ids: &[String],
-    verified: &mut Verified,
-) -> Result<Vec<String>, GatherError> {
-    let records = around.store.get_many(ids).await?.into_iter().flatten();
-    let looks = records.map(|record| async move {
-        let seen = look::settled(around, request, record.clone()).await;
-        (record, seen)
-    });
-    let mut looks = stream::iter(looks).buffered(around.concurrency.max(1));
-    let mut found = Vec::new();
-    while let Some((record, seen)) = looks.next().await {
-        match seen? {
-            Seen::Interrupted => {
-                verified.interrupted = true;
-                continue;
-            }
-            Seen::Gone => continue,
-            Seen::There { bytes, compared } => {
-                verified.tally.bytes += bytes;
-                match compared {
-                    Some(true) => verified.tally.verified += 1,
-                    Some(false) => verified.tally.without_checksum += 1,
-                    None => {}
-                }
-            }
-            Seen::Wrong(finding) => {
-                match finding.finding {
-                    Wrong::Missing => verified.tally.missing += 1,
-                    Wrong::SizeMismatch => verified.tally.size_mismatches += 1,
-                    Wrong::ChecksumMismatch => verified.tally.checksum_mismatches += 1,
-                }
-                verified
-                    .findings
-                    .push(&serde_json::to_vec(&finding).map_err(io::Error::other)?)?;
-                found.push(record.id.clone());
-            }
-            Seen::Unanswered(error) => {
-                verified.errors.add(&error);
-                verified
-                    .failed
-                    .push(&serde_json::to_vec(&error).map_err(io::Error::other)?)?;
-            }
-        }
-        verified.tally.checked += 1;
-        around
-            .progress
-            .advance(verified.tally.checked, &record.original_name);
-    }
-    Ok(found)
 }

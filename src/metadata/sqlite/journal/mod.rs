@@ -305,14 +305,21 @@ impl JournalStore for SqliteJournal {
             .await
     }
 
-    async fn swap_note(&self, topic: &str, name: &str, expected: Option<&str>, value: &str) -> Result<bool> {
-        let note = notes::Swap {
+    async fn note_where(
+        &self,
+        topic: &str,
+        name: &str,
+        expected: Option<&str>,
+        notes: &[(String, String)],
+    ) -> Result<bool> {
+        let condition = notes::Condition {
             topic: topic.to_owned(),
             name: name.to_owned(),
             expected: expected.map(str::to_owned),
-            value: value.to_owned(),
         };
-        self.write(move |connection| notes::swap(connection, &note)).await
+        let notes = notes.to_vec();
+        self.write(move |connection| notes::put_where(connection, &condition, &notes))
+            .await
     }
 
     async fn forget_notes(&self, topic: &str) -> Result<()> {

@@ -25,28 +25,27 @@ pub(super) fn all(connection: &Connection, topic: &str) -> Answer<Vec<(String, S
     Ok(notes.collect::<Result<_, _>>()?)
 }
 
-/// A value in place of another.
-pub(super) struct Swap {
+/// The value that has to be there.
+pub(super) struct Condition {
     pub(super) topic: String,
     pub(super) name: String,
     pub(super) expected: Option<String>,
-    pub(super) value: String,
 }
 
 /// Whether what was expected was there.
-pub(super) fn swap(connection: &Connection, swap: &Swap) -> Answer<bool> {
+pub(super) fn put_where(
+    connection: &Connection,
+    condition: &Condition,
+    notes: &[(String, String)],
+) -> Answer<bool> {
     let read = "SELECT value FROM main.civic_storage_notes WHERE topic = ?1 AND name = ?2";
     let there: Option<String> = connection
-        .query_row(read, [&swap.topic, &swap.name], |row| row.get(0))
+        .query_row(read, [&condition.topic, &condition.name], |row| row.get(0))
         .optional()?;
-    if there != swap.expected {
+    if there != condition.expected {
         return Ok(false);
     }
-    put(
-        connection,
-        &swap.topic,
-        &[(swap.name.clone(), swap.value.clone())],
-    )?;
+    put(connection, &condition.topic, notes)?;
     Ok(true)
 }
 
@@ -76,19 +75,23 @@ mod tests {
         put(&connection, "a", &[pair("2", "z")]).unwrap();
         assert_eq!(all(&connection, "a").unwrap(), [pair("1", "y"), pair("2", "z")]);
         let swap = |expected: Option<&str>, value: &str| {
-            let note = Swap {
+            let condition = Condition {
                 topic: "a".to_owned(),
                 name: "3".to_owned(),
                 expected: expected.map(str::to_owned),
-                value: value.to_owned(),
             };
-            swap(&connection, &note).unwrap()
+            put_where(&connection, &condition, &[pair("3", value), pair("4", value)]).unwrap()
         };
         assert!(!swap(Some("x"), "y"), "nothing is there");
         assert!(swap(None, "x"));
         assert!(!swap(None, "y"), "something is there");
         assert!(swap(Some("x"), "y") && !swap(Some("x"), "z"));
-        assert_eq!(all(&connection, "a").unwrap()[2], pair("3", "y"));
+        let after = all(&connection, "a").unwrap();
+        assert_eq!(
+            after[2..],
+            [pair("3", "y"), pair("4", "y")],
+            "all of them or none"
+        );
         forget(&connection, "a").unwrap();
         assert_eq!(all(&connection, "a").unwrap(), []);
         assert_eq!(all(&connection, "b").unwrap(), [pair("2", "other")]);
