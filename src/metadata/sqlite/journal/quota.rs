@@ -41,6 +41,10 @@ pub(super) fn moved(
             add.execute(params![record.folder, record.size.max(0) * sign])?;
         }
     }
+    // Beyond the range of whole numbers they are rounded, and would come back into it as other numbers.
+    connection
+        .prepare_cached("DELETE FROM temp.civic_sums WHERE bytes NOT BETWEEN 0 AND ?1")?
+        .execute([signed(CARRIED)?])?;
     Ok(())
 }
 

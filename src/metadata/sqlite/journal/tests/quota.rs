@@ -164,6 +164,19 @@ proptest! {
 }
 
 #[tokio::test]
+async fn a_sum_that_left_the_range_of_whole_numbers_is_read_again_when_it_is_back() {
+    let seeds: Vec<Seed> = (0..4).map(|number| Seed::new(number, "permits", "a")).collect();
+    let (town, civicpress) = running(&seeds);
+    let store = SqliteJournal::open(&town.path()).unwrap();
+    store.begin_run(&a_run("r1")).await.unwrap();
+    let ops = [Op::Foreign(5, i64::MAX), Op::Move(0), Op::Move(5), Op::Move(5)];
+    for (at, op) in ops.into_iter().enumerate() {
+        apply(&store, &civicpress, (at as u64, op)).await;
+        is_right(&store).await;
+    }
+}
+
+#[tokio::test]
 async fn a_move_under_way_holds_its_room_once() {
     let (town, _civicpress) = running(&[Seed::new(1, "public", "a")]);
     let store = SqliteJournal::open(&town.path()).unwrap();
