@@ -17,6 +17,10 @@ use crate::providers::Provider;
 /// Records that are read of the database.
 const SAMPLE: u64 = 100;
 
+/// What to do about a provider that does not answer, denies, or has no root.
+const UNAVAILABLE: &str =
+    "see whether it runs, and whether storage.yml has its place and its credentials right";
+
 /// Checks whether the providers answer: puts, reads and deletes a small object in each
 ///
 /// A check is believed for global.health_check_interval, by all processes. Exits with 5 where a provider is unhealthy.
@@ -118,7 +122,12 @@ fn sick(found: &[Health]) -> Option<Failure> {
             let (code, message) = error.map_or((Code::ProviderUnavailable, String::new()), |error| {
                 (Code::named(&error.code), error.message.clone())
             });
-            let failure = Failure::new(Exit::Unavailable, code, message).hint(code.remedy());
+            let remedy = match code {
+                // That of all other commands is to run this one.
+                Code::ProviderUnavailable => UNAVAILABLE,
+                code => code.remedy(),
+            };
+            let failure = Failure::new(Exit::Unavailable, code, message).hint(remedy);
             Some(failure.detail("provider", one.provider.as_str()))
         }
         many => {

@@ -37,6 +37,8 @@ fn a_provider_that_does_not_answer_is_told_with_exit_5_and_the_rate_remembers() 
     assert_eq!(s3["error"]["code"], "STORAGE_PROVIDER_UNAVAILABLE", "{s3}");
     assert_eq!(json["error"]["details"]["provider"], "s3");
     assert_eq!(json["error"]["retryable"], true);
+    let hint = json["error"]["hint"].as_str().unwrap();
+    assert!(!hint.contains("storage:health"), "that was run just now: {hint}");
     let one = town.civic(&["storage:health", "local"]);
     assert_eq!(one.code, 0, "{one:?}");
     assert!(
