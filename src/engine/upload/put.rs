@@ -197,7 +197,7 @@ async fn parts(
     mut source: Source,
     size: u64,
 ) -> Result<String, PutError> {
-    let part = way.part.max(SMALLEST_PART).max(size.div_ceil(MOST_PARTS));
+    let part = part_of(size, way.part);
     let in_flight = match target.provider.type_name {
         "local" => PARTS_TO_A_DISK,
         _ => PARTS_IN_FLIGHT,
@@ -239,6 +239,12 @@ async fn parts(
     target.is_expected(&sha256)?;
     answered(target.provider, upload.complete()).await?;
     Ok(sha256)
+}
+
+/// Bytes of each part but the last, of a file of `size`: those that are `wanted`, unless no provider would take such or so
+/// many.
+fn part_of(size: u64, wanted: u64) -> u64 {
+    wanted.max(SMALLEST_PART).max(size.div_ceil(MOST_PARTS))
 }
 
 fn arrived(part: Option<Result<Result<(), ProviderError>, JoinError>>) -> Result<(), PutError> {
@@ -311,4 +317,42 @@ pub(super) async fn take_back(provider: &Provider, locations: &[&Path]) -> bool 
         }
     }
     gone
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MIB: u64 = 1 << 20;
+    const TIB: u64 = 1 << 40;
+
+    #[test]
+    fn parts_are_as_long_as_it_is_wanted() {
+        for size in [5 * MIB + 1, 100 * MIB, 40 << 30] {
+            for wanted in [5 * MIB, 6 * MIB + 7, 64 * MIB] {
+                assert_eq!(part_of(size, wanted), wanted, "of {size}");
+            }
+        }
+    }
+
+    #[test]
+    fn no_part_is_shorter_than_s3_takes() {
+        for wanted in [0, 1, MIB, 5 * MIB - 1] {
+            assert_eq!(part_of(20 * MIB, wanted), 5 * MIB, "{wanted}");
+        }
+    }
+
+    #[test]
+    fn parts_grow_so_that_the_largest_object_has_no_more_of_them_than_s3_takes() {
+        for wanted in [MIB, 5 * MIB, 64 * MIB] {
+            for size in [10_000 * wanted.max(5 * MIB) + 1, TIB + 1, 5 * TIB] {
+                let part = part_of(size, wanted);
+                assert!(size.div_ceil(part) <= 10_000, "{size} in parts of {part}");
+                assert!(part >= wanted, "{size} in parts of {part}");
+            }
+        }
+        // They grow no more than they have to.
+        assert_eq!(part_of(50_000 * MIB, 5 * MIB), 5 * MIB);
+        assert_eq!(part_of(5 * TIB, 5 * MIB), (5 * TIB).div_ceil(10_000));
+    }
 }
