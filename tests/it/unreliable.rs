@@ -9,6 +9,7 @@ mod needs_server {
     mod limits;
     mod lost;
     mod matrix;
+    mod sent;
     mod storm;
     mod survey;
 }

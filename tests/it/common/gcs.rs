@@ -160,6 +160,10 @@ fn read_answer(mut socket: TcpStream) -> io::Result<GcsAnswer> {
 }
 
 impl Remote for GcsBucket {
+    fn endpoint(&self) -> &str {
+        &self.endpoint
+    }
+
     fn kind(&self) -> &'static str {
         "gcs"
     }

@@ -7,6 +7,9 @@ use super::{ACCOUNT, Bucket, Service};
 
 /// A bucket or container, past the provider under test.
 pub trait Remote {
+    /// `http://127.0.0.1:PORT`
+    fn endpoint(&self) -> &str;
+
     /// `s3`, `azure`, `gcs`; also the name of its provider in these tests.
     fn kind(&self) -> &'static str;
 
@@ -29,6 +32,10 @@ pub trait Remote {
 }
 
 impl Remote for Bucket {
+    fn endpoint(&self) -> &str {
+        &self.endpoint
+    }
+
     fn kind(&self) -> &'static str {
         match self.service {
             Service::S3 => "s3",

@@ -3,8 +3,8 @@
 
 use std::fs;
 
+use super::Remote;
 use super::deployment::{Deployment, days};
-use super::{Bucket, Remote};
 
 pub struct World {
     town: Deployment,
@@ -34,13 +34,10 @@ impl World {
     }
 
     /// Everything below this prefix of the bucket, whose server the binary reaches at another address than these looks do.
-    pub fn by_way_of(endpoint: &str, bucket: Bucket, prefix: &str) -> Self {
+    pub fn by_way_of(endpoint: &str, bucket: impl Remote + Sync + 'static, prefix: &str) -> Self {
         let town = Deployment::new();
-        let way = Bucket {
-            endpoint: endpoint.to_owned(),
-            ..bucket.clone()
-        };
-        town.providers(&way.provider_yaml(bucket.kind(), prefix));
+        let direct = bucket.provider_yaml(bucket.kind(), prefix);
+        town.providers(&direct.replace(bucket.endpoint(), endpoint));
         Self {
             town,
             bucket: Some(Box::new(bucket)),

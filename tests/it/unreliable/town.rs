@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::common::deployment::Run;
 use crate::common::proxy::Proxy;
-use crate::common::{Bucket, Remote, World};
+use crate::common::{Remote, World};
 
 /// Waits of a few milliseconds, and no circuit that a test's faults would open.
 const QUICK: [&str; 4] = [
@@ -19,16 +19,16 @@ const QUICK: [&str; 4] = [
 pub struct Town {
     pub world: World,
     pub proxy: Proxy,
-    /// `s3` or `azure`, also the name of the provider.
+    /// `s3`, `azure` or `gcs`, also the name of the provider.
     pub kind: &'static str,
 }
 
 impl Town {
     /// In a bucket that other towns of this test may use, too.
-    pub fn on(bucket: Bucket) -> Self {
+    pub fn on(bucket: impl Remote + Sync + 'static) -> Self {
         static COUNT: AtomicUsize = AtomicUsize::new(0);
         let prefix = format!("{}/town", COUNT.fetch_add(1, Ordering::SeqCst));
-        let proxy = Proxy::before(&bucket.endpoint);
+        let proxy = Proxy::before(bucket.endpoint());
         let kind = bucket.kind();
         let town = Self {
             world: World::by_way_of(&proxy.endpoint(), bucket, &prefix),

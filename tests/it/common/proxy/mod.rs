@@ -36,6 +36,11 @@ pub enum Fault {
     Slow(Duration),
     /// The server hears of it so much later, whether anybody still waits or not.
     Late(Duration),
+    /// The server hears of it once so many requests have been under way at the same time, or when it is clear that they
+    /// never will be; and a moment later, in which one more could come that should not.
+    Gather(usize),
+    /// The server gets another body than was sent: its last byte is another.
+    Spoil,
     /// Nothing ever comes back, and the server never hears of it.
     Silence,
     /// The server does it, and the answer is this body, with the server's status.
@@ -55,6 +60,10 @@ pub enum Mode {
     Every(Fault),
 }
 
+/// How long requests wait for others to be under way with them, and for one more than there should be.
+const GATHERING: Duration = Duration::from_secs(10);
+const A_MOMENT: Duration = Duration::from_millis(100);
+
 /// A request as it was seen, and what became of it.
 #[derive(Debug, Clone)]
 pub struct Seen {
@@ -63,9 +72,15 @@ pub struct Seen {
     /// Path and query.
     pub target: String,
     pub fault: Option<Fault>,
+    head: Arc<[u8]>,
 }
 
 impl Seen {
+    /// What it said in this header.
+    pub fn header(&self, name: &str) -> Option<String> {
+        wire::header(&self.head, name)
+    }
+
     /// `GET /path?query`, as rules see it.
     pub fn line(&self) -> String {
         format!("{} {}", self.method, self.target)
@@ -332,10 +347,10 @@ fn again(address: SocketAddr) -> TcpListener {
 fn serve(shared: &Shared, client: &TcpStream) {
     let mut from = Line::of(client.try_clone().unwrap());
     let mut server = None;
-    while let Some(request) = from.request() {
+    while let Some(mut request) = from.request() {
         let now = shared.at_once.fetch_add(1, Ordering::SeqCst) + 1;
         shared.most_at_once.fetch_max(now, Ordering::SeqCst);
-        let goes_on = one(shared, (client, &mut from), &mut server, &request);
+        let goes_on = one(shared, (client, &mut from), &mut server, &mut request);
         shared.at_once.fetch_sub(1, Ordering::SeqCst);
         if !goes_on {
             break;
@@ -348,7 +363,7 @@ fn one(
     shared: &Shared,
     (mut client, from): (&TcpStream, &mut Line),
     server: &mut Option<Line>,
-    request: &Message,
+    request: &mut Message,
 ) -> bool {
     let fault = decide(shared, request);
     match fault {
@@ -362,6 +377,12 @@ fn one(
             return answer(client, status, &format!("retry-after: {seconds}\r\n"));
         }
         Some(Fault::Late(delay)) => thread::sleep(delay),
+        Some(Fault::Gather(count)) => gathered(shared, count),
+        Some(Fault::Spoil) => {
+            if let Some(last) = request.body.last_mut() {
+                *last ^= 1;
+            }
+        }
         _ => {}
     }
     let Some(answer) = forwarded(&shared.server, server, request) else {
@@ -410,6 +431,15 @@ fn one(
     }
 }
 
+/// Ends once so many requests have been under way, and a moment later.
+fn gathered(shared: &Shared, count: usize) {
+    let begun = Instant::now();
+    while shared.most_at_once.load(Ordering::SeqCst) < count && begun.elapsed() < GATHERING {
+        thread::sleep(Duration::from_millis(1));
+    }
+    thread::sleep(A_MOMENT);
+}
+
 /// What is done to a request, noted.
 fn decide(shared: &Shared, request: &Message) -> Option<Fault> {
     let mut state = shared.state.lock().unwrap();
@@ -431,6 +461,7 @@ fn decide(shared: &Shared, request: &Message) -> Option<Fault> {
         method: request.method.clone(),
         target: request.target.clone(),
         fault,
+        head: request.head.as_slice().into(),
     });
     fault
 }

@@ -123,7 +123,7 @@ fn is_chunked(head: &[u8]) -> bool {
     header(head, "transfer-encoding").is_some_and(|said| said.eq_ignore_ascii_case("chunked"))
 }
 
-fn header(head: &[u8], name: &str) -> Option<String> {
+pub(super) fn header(head: &[u8], name: &str) -> Option<String> {
     let text = String::from_utf8_lossy(head);
     text.lines().skip(1).find_map(|line| {
         let (said, value) = line.split_once(':')?;
