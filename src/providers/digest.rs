@@ -158,4 +158,64 @@ mod tests {
             );
         }
     }
+
+    const DIGITS: &[u8] = b"123456789";
+    const MD5_OF_THEM: &str = "JfnnlDI7RTiF9RgfG2JNCw==";
+    const CRC64_OF_THEM: &str = "iJh5CoYUi64=";
+    /// Of nothing at all.
+    const OTHER_MD5: &str = "1B2M2Y8AsgTpgAmY7PhCfg==";
+    const OTHER_CRC64: &str = "AAAAAAAAAAA=";
+
+    /// Takes everything, and answers with this status and these headers.
+    #[derive(Debug)]
+    struct Service(u16, Vec<(HeaderName, &'static str)>);
+
+    #[async_trait]
+    impl HttpService for Service {
+        async fn call(&self, _request: HttpRequest) -> Result<HttpResponse, HttpError> {
+            let answer = http::Response::builder().status(self.0);
+            let answer = self
+                .1
+                .iter()
+                .fold(answer, |answer, (name, value)| answer.header(name, *value));
+            Ok(answer.body(Vec::new().into()).unwrap())
+        }
+    }
+
+    /// What becomes of a put of the digits that is answered so.
+    async fn put(status: u16, headers: &[(HeaderName, &'static str)]) -> Result<(), String> {
+        let service = HttpClient::new(Service(status, headers.to_vec()));
+        let mut request = HttpRequest::new(HttpRequestBody::from(DIGITS.to_vec()));
+        *request.method_mut() = Method::PUT;
+        let answer = compared(service, Comparison::Ours).execute(request).await;
+        answer.map(drop).map_err(|error| crate::resilience::chain(&error))
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_says_other_bytes_arrived_is_an_error_and_no_success() {
+        for headers in [
+            &[(CRC64, OTHER_CRC64)][..],
+            &[(MD5, OTHER_MD5)],
+            &[(CRC64, OTHER_CRC64), (MD5, MD5_OF_THEM)],
+        ] {
+            for status in [200, 201] {
+                let error = put(status, headers).await.unwrap_err();
+                assert!(error.contains(DAMAGED), "{headers:?}: {error}");
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_says_these_bytes_arrived_or_nothing_of_them_is_taken() {
+        for headers in [
+            &[(CRC64, CRC64_OF_THEM)][..],
+            &[(MD5, MD5_OF_THEM)],
+            &[(CRC64, CRC64_OF_THEM), (MD5, MD5_OF_THEM)],
+            &[],
+        ] {
+            assert_eq!(put(201, headers).await, Ok(()), "{headers:?}");
+        }
+        // What was refused has not arrived, whatever is said of it.
+        assert_eq!(put(503, &[(MD5, OTHER_MD5)]).await, Ok(()));
+    }
 }
