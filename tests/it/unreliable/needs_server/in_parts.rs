@@ -11,7 +11,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use crate::common::deployment::Run;
 use crate::common::proxy::Fault;
 use crate::common::run::{knows_nameless_files, report, unshared};
-use crate::common::{Bucket, Remote, TestEnv};
+use crate::common::{Remote, TestEnv};
 use crate::unreliable::town::Town;
 
 /// Five parts of 8 MiB, as they are where a connection is slow; the last of them is short.
@@ -34,16 +34,21 @@ fn long(seed: u8, size: usize) -> Vec<u8> {
 }
 
 /// A town with this file in the bucket, and the file's id.
-fn holding(bucket: Bucket, content: &[u8]) -> (Town, String) {
+fn holding(bucket: impl Remote + Sync + 'static, content: &[u8]) -> (Town, String) {
     let town = Town::on(bucket);
     let id = town.stored("a.bin", content);
     town.proxy.forget();
     (town, id)
 }
 
-fn on_both(test: impl Fn(&Town, &str)) {
-    for bucket in [TestEnv::seaweed(), TestEnv::azurite()].into_iter().flatten() {
-        let (town, id) = holding(bucket, &content(0));
+fn on_all(test: impl Fn(&Town, &str)) {
+    on_all_of(&content(0), test);
+}
+
+fn on_all_of(content: &[u8], test: impl Fn(&Town, &str)) {
+    let buckets = [TestEnv::seaweed(), TestEnv::azurite()].into_iter().flatten();
+    let towns = buckets.map(|bucket| holding(bucket, content));
+    for (town, id) in towns.chain(TestEnv::gcs().map(|bucket| holding(bucket, content))) {
         test(&town, &id);
     }
 }
@@ -55,7 +60,7 @@ fn slowly(town: &Town) {
 }
 
 fn is_get(line: &str) -> bool {
-    line.starts_with("GET ") && line.contains("/permits/")
+    line.starts_with("GET ") && line.contains("permits")
 }
 
 fn fetch(town: &Town, id: &str, more: &[&str]) -> Run {
@@ -74,7 +79,7 @@ fn assert_came(town: &Town, run: &Run) {
 
 #[test]
 fn a_large_file_comes_in_parts_side_by_side_and_in_order() {
-    on_both(|town, id| {
+    on_all(|town, id| {
         slowly(town);
         // The later a part was asked for, the earlier it comes.
         for wait in [400, 300, 200] {
@@ -91,21 +96,20 @@ fn a_large_file_comes_in_parts_side_by_side_and_in_order() {
 /// How long the parts are depends on the machine; whether it is the file does not.
 #[test]
 fn a_larger_file_comes_whole_however_fast_it_comes() {
-    for bucket in [TestEnv::seaweed(), TestEnv::azurite()].into_iter().flatten() {
-        let content = long(7, (88 << 20) + 4_097);
-        let (town, id) = holding(bucket, &content);
-        let run = fetch(&town, &id, &[]);
+    let content = long(7, (88 << 20) + 4_097);
+    on_all_of(&content, |town, id| {
+        let run = fetch(town, id, &[]);
         assert_eq!(run.code, 0, "{run:?}");
         assert!(fs::read(town.out()).unwrap() == content, "other bytes");
         assert_eq!(town.left_in_tmp(), Vec::<String>::new());
         let parts = town.proxy.count(is_get);
         assert!((3..=12).contains(&parts), "{parts}");
-    }
+    });
 }
 
 #[test]
 fn a_part_that_breaks_or_is_refused_for_a_moment_is_asked_for_again_alone() {
-    on_both(|town, id| {
+    on_all(|town, id| {
         slowly(town);
         town.proxy.inject((0, 1), Fault::CutAnswer, is_get);
         town.proxy.inject((0, 1), Fault::Status(503), is_get);
@@ -118,7 +122,7 @@ fn a_part_that_breaks_or_is_refused_for_a_moment_is_asked_for_again_alone() {
 
 #[test]
 fn a_part_that_never_comes_fails_the_file_and_leaves_nothing() {
-    on_both(|town, id| {
+    on_all(|town, id| {
         slowly(town);
         town.proxy.inject((1, usize::MAX), Fault::Status(503), is_get);
         let run = fetch(town, id, &[]);
@@ -152,7 +156,7 @@ fn signalled_amid_the_parts(town: &Town, id: &str, signal: Signal) -> (String, O
 
 #[test]
 fn ctrl_c_amid_the_parts_ends_them_and_leaves_nothing() {
-    on_both(|town, id| {
+    on_all(|town, id| {
         let (told, code) = signalled_amid_the_parts(town, id, Signal::INT);
         assert_eq!(code, Some(130), "{told}");
         assert!(told.contains("interrupted"), "{told}");
@@ -162,7 +166,7 @@ fn ctrl_c_amid_the_parts_ends_them_and_leaves_nothing() {
 
 #[test]
 fn a_kill_amid_the_parts_leaves_nothing() {
-    on_both(|town, id| {
+    on_all(|town, id| {
         assert_eq!(
             signalled_amid_the_parts(town, id, Signal::KILL),
             (String::new(), None)
@@ -174,7 +178,7 @@ fn a_kill_amid_the_parts_leaves_nothing() {
 }
 
 /// Bytes of two objects in one file would be a file that never was, and without a checksum nothing else would tell.
-fn two_objects_are_never_mixed(bucket: &Bucket) {
+fn two_objects_are_never_mixed<B: Remote + Clone + Sync + 'static>(bucket: &B) {
     let town = Town::on(bucket.clone());
     let id = town.stored("a.bin", &content(0));
     let sql = "DELETE FROM civic_storage_checksums";
@@ -197,7 +201,7 @@ fn two_objects_are_never_mixed(bucket: &Bucket) {
             while proxy.count(is_get) < 4 {
                 thread::sleep(Duration::from_millis(5));
             }
-            bucket.put(key, other);
+            bucket.put(key, &other);
         });
         fetch(&town, &id, &[])
     });
@@ -216,6 +220,11 @@ fn parts_of_two_objects_are_never_mixed_on_seaweedfs() {
 #[test]
 fn parts_of_two_objects_are_never_mixed_on_azurite() {
     TestEnv::azurite().iter().for_each(two_objects_are_never_mixed);
+}
+
+#[test]
+fn parts_of_two_objects_are_never_mixed_on_gcs() {
+    TestEnv::gcs().iter().for_each(two_objects_are_never_mixed);
 }
 
 /// rclone sends all of a file, whatever range is asked for.
