@@ -155,6 +155,46 @@ mod needs_server {
         assert!(!format!("{}{}", run.stdout, run.stderr).contains("hunter"));
     }
 
+    /// Google's token service is the double: it is asked through a proxy, with a certificate that this run trusts.
+    #[test]
+    fn what_gcloud_leaves_of_a_users_login_opens_the_bucket_and_is_not_shown() {
+        let Some(bucket) = TestEnv::gcs() else { return };
+        let town = keyless(&bucket);
+        let home = town.env().tmp().join("home");
+        let left = home.join(".config/gcloud/application_default_credentials.json");
+        let certificate = town.env().tmp().join("tokens.pem");
+        fs::create_dir_all(left.parent().unwrap()).unwrap();
+        fs::write(&certificate, bucket.tokens_certificate()).unwrap();
+        let way = [
+            ("HTTPS_PROXY", bucket.endpoint.as_str()),
+            ("SSL_CERT_FILE", certificate.to_str().unwrap()),
+        ];
+        let text = bucket.user_file();
+        let user: Value = serde_json::from_str(&text).unwrap();
+        let hidden = |run: &Run| {
+            no_secret(run);
+            for secret in ["client_secret", "refresh_token"] {
+                let secret = user[secret].as_str().unwrap();
+                assert!(!format!("{}{}", run.stdout, run.stderr).contains(secret));
+            }
+        };
+        for (name, path) in [("HOME", &home), ("GOOGLE_APPLICATION_CREDENTIALS", &left)] {
+            fs::write(&left, &text).unwrap();
+            let environment = [&way[..], &[(name, path.to_str().unwrap())]].concat();
+            let run = look(&town, &environment);
+            assert_eq!(run.code, 0, "{name}: {} {}", run.stdout, run.stderr);
+            let scanned = &run.json()["data"]["providers"][0]["objectsScanned"];
+            assert_eq!(*scanned, Value::from(4), "{name}");
+            hidden(&run);
+            // A login that was revoked, or is another's.
+            fs::write(&left, text.replace("1//", "1//x")).unwrap();
+            let run = look(&town, &environment);
+            assert!(run.code != 0, "{name}: {}", run.stdout);
+            assert!(run.stdout.contains("token"), "{name}: {}", run.stdout);
+            hidden(&run);
+        }
+    }
+
     #[test]
     fn another_accounts_key_is_refused_and_nothing_is_claimed() {
         let Some(bucket) = TestEnv::gcs() else { return };

@@ -68,6 +68,18 @@ impl GcsBucket {
         String::from_utf8(answer.body).unwrap()
     }
 
+    /// What `gcloud auth application-default login` would leave.
+    pub fn user_file(&self) -> String {
+        let answer = self.ask("GET", "/double/user.json", b"");
+        String::from_utf8(answer.body).unwrap()
+    }
+
+    /// The certificate of Google's token service, to which the double is the proxy.
+    pub fn tokens_certificate(&self) -> String {
+        let answer = self.ask("GET", "/double/tokens.pem", b"");
+        String::from_utf8(answer.body).unwrap()
+    }
+
     /// Puts an object where the server takes its name; says whether it did.
     pub fn try_put(&self, key: &str, body: &[u8]) -> bool {
         let status = self.object("PUT", key, body).status;

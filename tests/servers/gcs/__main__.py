@@ -10,10 +10,10 @@ What is not listed here answers 501. The pages it was written after, at cloud.go
 - json_api/v1/objects/list, get, delete, rewrite; json_api/v1/buckets/insert; json_api/v1/status-codes
 - objects, metadata, hashes-etags, request-preconditions, range requests as in RFC 9110
 
-and those named in access.py and state.py. It keeps objects in one location, names no CRC32C, and knows no versions but
+and those named in access.py, state.py and tokens.py. It keeps objects in one location, names no CRC32C, and knows no versions but
 the live one.
 
-Under `/double/` tests ask for what no service offers: the service account's key file, faults, a clock that is ahead,
+Under `/double/` tests ask for what no service offers: the service account's key file, a user's credentials, faults, a clock that is ahead,
 rewrites that take several calls, and the requests that came.
 """
 
@@ -28,6 +28,7 @@ import xml.etree.ElementTree
 from email.utils import formatdate
 from xml.sax.saxutils import escape
 
+import tokens
 from access import Account
 from state import MOST_PARTS, Body, Bucket, Refused, Store, Upload, failed_precondition, invalid
 
@@ -52,6 +53,7 @@ class Server(http.server.ThreadingHTTPServer):
         super().__init__(("127.0.0.1", port), Handler)
         self.base = f"http://127.0.0.1:{port}"
         self.store, self.account = Store(directory), Account()
+        self.tokens = tokens.Tokens(self.account, self.store.directory)
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
@@ -76,6 +78,16 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.close_connection = True
 
     do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = do
+
+    def do_CONNECT(self):
+        """Whoever has this double as a proxy gets to Google's token service, and nowhere else."""
+        self.bucket, self.close_connection = None, True
+        if self.path != f"{tokens.HOST}:443":
+            return self.send_error(403)
+        self.send_response_only(200, "Connection established")
+        self.end_headers()
+        self.wfile.flush()
+        self.server.tokens.serve(self.connection, self.client_address, self.server)
 
     def route(self, path):
         if path.startswith("/double/"):
@@ -490,6 +502,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.json = True
         if what == "service-account.json":
             return self.answer_json(self.server.account.key_file(self.server.base))
+        if what == "user.json":
+            return self.answer_json(self.server.tokens.user)
+        if what == "tokens.pem":
+            return self.answer(200, self.server.tokens.certificate.encode())
         what, _, name = what.partition("/")
         bucket = self.server.store.bucket(urllib.parse.unquote(name))
         with self.server.store.lock:

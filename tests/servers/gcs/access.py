@@ -35,7 +35,7 @@ class Account:
 
     def key_file(self, base):
         """What `gcloud iam service-accounts keys create` would write."""
-        body = base64.encodebytes(self._pkcs8()).decode()
+        body = base64.encodebytes(self.pkcs8()).decode()
         return {
             "type": "service_account",
             "project_id": "civic-test",
@@ -89,18 +89,35 @@ class Account:
         if len(signature) != length:
             return False
         found = pow(int.from_bytes(signature, "big"), EXPONENT, self.modulus).to_bytes(length, "big")
-        digest = SHA256_PREFIX + hashlib.sha256(message).digest()
-        return found == b"\x00\x01" + b"\xff" * (length - len(digest) - 3) + b"\x00" + digest
+        return found == padded(message, length)
 
-    def _pkcs8(self):
-        d = pow(EXPONENT, -1, (self.p - 1) * (self.q - 1))
+    def sign(self, message):
+        length = (self.modulus.bit_length() + 7) // 8
+        number = int.from_bytes(padded(message, length), "big")
+        return pow(number, self._exponent(), self.modulus).to_bytes(length, "big")
+
+    def _exponent(self):
+        return pow(EXPONENT, -1, (self.p - 1) * (self.q - 1))
+
+    def pkcs8(self):
+        """The private key, in DER."""
+        d = self._exponent()
         numbers = [
             0, self.modulus, EXPONENT, d, self.p, self.q,
             d % (self.p - 1), d % (self.q - 1), pow(self.q, -1, self.p),
         ]
         key = der(0x30, b"".join(map(integer, numbers)))
-        algorithm = der(0x30, bytes.fromhex("06092a864886f70d0101010500"))
-        return der(0x30, integer(0) + algorithm + der(0x04, key))
+        return der(0x30, integer(0) + RSA + der(0x04, key))
+
+    def public(self):
+        """The public key, in DER, as certificates hold it."""
+        key = der(0x30, integer(self.modulus) + integer(EXPONENT))
+        return der(0x30, RSA + der(0x03, b"\x00" + key))
+
+
+def padded(message, length):
+    digest = SHA256_PREFIX + hashlib.sha256(message).digest()
+    return b"\x00\x01" + b"\xff" * (length - len(digest) - 3) + b"\x00" + digest
 
 
 def unbase64(text):
@@ -117,6 +134,9 @@ def der(tag, content):
 
 def integer(number):
     return der(0x02, number.to_bytes(number.bit_length() // 8 + 1, "big"))
+
+
+RSA = der(0x30, bytes.fromhex("06092a864886f70d0101010500"))  # rsaEncryption
 
 
 def prime(bits):
