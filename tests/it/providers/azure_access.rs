@@ -1,15 +1,16 @@
-//! Every way into an Azure account: key, connection string, emulator, signature, managed identity.
+//! Every way into an Azure account: key, connection string, emulator, signature, managed identity, an application's
+//! secret, a workload's token.
 
 use std::process::Command;
 
 use civic_storage::config::{AzureConfig, ProviderConfig, ProviderKind};
 use civic_storage::providers::{Key, ListRequest, ProviderError, build};
 use object_store::{ObjectStoreExt, PutPayload};
-use wiremock::matchers::{header, method, path};
+use wiremock::matchers::{body_string_contains, header, method, path};
 use wiremock::{Mock, MockServer, ResponseTemplate};
 
 use super::{azure, block_on, global, keys, listed};
-use crate::common::deployment::Deployment;
+use crate::common::deployment::{Deployment, Run};
 use crate::common::{ACCOUNT, ACCOUNT_KEY, Bucket, Remote, TestEnv};
 
 /// The provider with these changes to its account.
@@ -64,8 +65,7 @@ fn is_a_way_in(config: &ProviderConfig) {
     });
 }
 
-/// A deployment on a double that takes only what this token opens, and gives the token to whoever asks as a machine with
-/// an identity does.
+/// A double that takes only what this token opens, and gives the token to whoever asks as a machine with an identity does.
 async fn identity(answers: &MockServer) {
     Mock::given(method("GET"))
         .and(path("/token"))
@@ -76,6 +76,10 @@ async fn identity(answers: &MockServer) {
         ))
         .mount(answers)
         .await;
+    opened_by_the_token(answers).await;
+}
+
+async fn opened_by_the_token(answers: &MockServer) {
     let empty = "<EnumerationResults><Blobs /><NextMarker /></EnumerationResults>";
     Mock::given(method("GET"))
         .and(header("authorization", "Bearer opensesame"))
@@ -93,35 +97,122 @@ async fn identity(answers: &MockServer) {
         .await;
 }
 
+/// A double of Microsoft's authority, that gives the token to whoever proves to be this application with these pairs of
+/// a form, and of the account.
+///
+/// Source: Microsoft Learn, "OAuth 2.0 client credentials flow on the Microsoft identity platform".
+async fn authority(answers: &MockServer, proof: &[&'static str]) {
+    let mut asked = Mock::given(method("POST"))
+        .and(path("/our-tenant/oauth2/v2.0/token"))
+        .and(header("content-type", "application/x-www-form-urlencoded"))
+        .and(body_string_contains("grant_type=client_credentials"))
+        .and(body_string_contains("client_id=our-app"))
+        .and(body_string_contains(
+            "scope=https%3A%2F%2Fstorage.azure.com%2F.default",
+        ));
+    for pair in proof {
+        asked = asked.and(body_string_contains(*pair));
+    }
+    asked
+        .respond_with(ResponseTemplate::new(200).set_body_string(
+            "{\"access_token\":\"opensesame\",\"expires_in\":3599,\"token_type\":\"Bearer\"}",
+        ))
+        .mount(answers)
+        .await;
+    opened_by_the_token(answers).await;
+}
+
+/// Asks what an account at this double has, as the platform's variables say.
+fn look(answers: &MockServer, town: &Deployment, variables: &[(&str, &str)]) -> Run {
+    town.providers(&format!(
+        "  azure: {{ type: azure, account_name: town, container_name: files, endpoint: '{}' }}",
+        answers.uri()
+    ));
+    let mut process = town.process();
+    process.args(["storage:cleanup", "--json"]);
+    process.envs(variables.iter().copied());
+    let output = process.output().unwrap();
+    Run {
+        code: output.status.code().unwrap(),
+        stdout: String::from_utf8(output.stdout).unwrap(),
+        stderr: String::from_utf8(output.stderr).unwrap(),
+    }
+}
+
 #[test]
 fn where_nothing_is_set_the_machines_identity_opens_the_account() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
-    let server = runtime.block_on(async {
-        let server = MockServer::start().await;
-        identity(&server).await;
-        server
-    });
+    let server = runtime.block_on(MockServer::start());
+    runtime.block_on(identity(&server));
     let town = Deployment::new();
-    town.providers(&format!(
-        "  azure: {{ type: azure, account_name: town, container_name: files, endpoint: '{}' }}",
-        server.uri()
-    ));
     let with_identity = |endpoint: &str| {
-        let mut process = town.process();
-        process
-            .args(["storage:cleanup", "--json"])
-            .env("IDENTITY_ENDPOINT", format!("{}/{endpoint}", server.uri()))
-            .env("IDENTITY_HEADER", "who-i-am");
-        process.output().unwrap()
+        let endpoint = format!("{}/{endpoint}", server.uri());
+        let variables = [
+            ("IDENTITY_ENDPOINT", endpoint.as_str()),
+            ("IDENTITY_HEADER", "who-i-am"),
+        ];
+        look(&server, &town, &variables)
     };
-    let run = with_identity("token");
-    let stdout = String::from_utf8(run.stdout).unwrap();
-    assert_eq!(run.status.code(), Some(0), "{stdout}");
-    assert!(stdout.contains("\"complete\":true"), "{stdout}");
-    let run = with_identity("nowhere");
-    let text = String::from_utf8(run.stdout).unwrap();
-    assert_eq!(run.status.code(), Some(2), "{text}");
-    assert!(text.contains("no credentials are set"), "{text}");
+    assert_open(&with_identity("token"));
+    assert_shut(&with_identity("nowhere"));
+}
+
+#[track_caller]
+fn assert_open(run: &Run) {
+    assert_eq!(run.code, 0, "{run:?}");
+    assert!(run.stdout.contains("\"complete\":true"), "{run:?}");
+    assert!(!format!("{run:?}").contains("hunter"), "{run:?}");
+}
+
+#[track_caller]
+fn assert_shut(run: &Run) {
+    assert_eq!(run.code, 2, "{run:?}");
+    assert!(run.stdout.contains("no credentials are set"), "{run:?}");
+    assert!(!format!("{run:?}").contains("hunter"), "{run:?}");
+}
+
+#[test]
+fn the_secret_of_an_application_opens_the_account_and_is_not_shown() {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let server = runtime.block_on(MockServer::start());
+    runtime.block_on(authority(&server, &["client_secret=hunter2"]));
+    let (town, host) = (Deployment::new(), server.uri());
+    let with_secret = |secret: &str| {
+        let variables = [
+            ("AZURE_AUTHORITY_HOST", host.as_str()),
+            ("AZURE_TENANT_ID", "our-tenant"),
+            ("AZURE_CLIENT_ID", "our-app"),
+            ("AZURE_CLIENT_SECRET", secret),
+        ];
+        look(&server, &town, &variables)
+    };
+    assert_open(&with_secret("hunter2"));
+    assert_shut(&with_secret("hunter3"));
+}
+
+#[test]
+fn the_token_of_a_workload_opens_the_account_and_is_not_shown() {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let server = runtime.block_on(MockServer::start());
+    let proof = [
+        "client_assertion=hunter2",
+        "client_assertion_type=urn%3Aietf%3Aparams%3Aoauth%3Aclient-assertion-type%3Ajwt-bearer",
+    ];
+    runtime.block_on(authority(&server, &proof));
+    let (town, host) = (Deployment::new(), server.uri());
+    let file = town.env().tmp().join("token");
+    let with_token = |token: &str| {
+        std::fs::write(&file, token).unwrap();
+        let variables = [
+            ("AZURE_AUTHORITY_HOST", host.as_str()),
+            ("AZURE_TENANT_ID", "our-tenant"),
+            ("AZURE_CLIENT_ID", "our-app"),
+            ("AZURE_FEDERATED_TOKEN_FILE", file.to_str().unwrap()),
+        ];
+        look(&server, &town, &variables)
+    };
+    assert_open(&with_token("hunter2"));
+    assert_shut(&with_token("hunter3"));
 }
 
 mod needs_server {
