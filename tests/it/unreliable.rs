@@ -4,6 +4,7 @@
 mod town;
 
 mod needs_server {
+    mod all_or_none;
     mod batch;
     mod in_parts;
     mod limits;
