@@ -31,6 +31,7 @@ mod harness;
 mod health;
 mod kills;
 mod lifecycle;
+mod lost_database;
 mod metadata;
 mod metrics;
 mod migrate;
