@@ -2,6 +2,7 @@
 //! written, and still true.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
 use serde_json::{Value, json};
@@ -69,6 +70,14 @@ fn forge(town: &Deployment, change: impl FnOnce(&mut Vec<Value>)) {
 
 fn exists(town: &Deployment, n: u32) -> bool {
     town.storage().join(key("permits", n)).exists()
+}
+
+#[test]
+fn a_plan_is_for_its_owner_alone_to_read() {
+    let town = drifted();
+    plan(&town, &[]);
+    let mode = fs::metadata(file(&town)).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
 }
 
 #[test]
