@@ -272,15 +272,16 @@ impl Provider {
         self.counted(("list", &Key::from(prefix)), asked).await
     }
 
-    /// Uploads in parts that were begun and not ended, in no order. None where the provider forgets them by itself, as
-    /// Azure does after a week, or keeps their bytes as files of its own, which [`Self::sweep`] removes.
+    /// Uploads in parts that were begun and not ended, in no order; on Azure, where each is looked at, only those under
+    /// keys of this system. None where the provider keeps their bytes as files of its own, which [`Self::sweep`] removes.
     ///
     /// An end without an error is the end of everything.
     pub fn unfinished_uploads(&self) -> BoxStream<'static, Result<UnfinishedUpload, ProviderError>> {
         let uploads = match &self.lister {
             Lister::S3(s3) => s3.unfinished_uploads(),
             Lister::Gcs(gcs) => gcs.unfinished_uploads(),
-            Lister::Local(_) | Lister::Azure(_) => return stream::empty().boxed(),
+            Lister::Azure(azure) => azure.unfinished_uploads(),
+            Lister::Local(_) => return stream::empty().boxed(),
         };
         match &self.meter {
             Some(meter) => meter.watched("uploads", "", uploads),
@@ -300,7 +301,23 @@ impl Provider {
         match &self.lister {
             Lister::S3(s3) => self.counted(what, s3.abort_upload(upload)).await,
             Lister::Gcs(gcs) => self.counted(what, gcs.abort_upload(upload)).await,
-            Lister::Local(_) | Lister::Azure(_) => Ok(false),
+            Lister::Azure(azure) => self.counted(what, azure.abort_upload(upload)).await,
+            Lister::Local(_) => Ok(false),
+        }
+    }
+
+    /// Removes the empty object at the key that an upload in parts left which died while it was given up, where a provider
+    /// needs one for that; any other object stays. Says whether the key may hold another than before.
+    ///
+    /// # Errors
+    /// Where the provider does not answer clearly.
+    ///
+    /// # Cancellation
+    /// Safe to repeat.
+    pub async fn settle_upload(&self, key: &Key) -> Result<bool, ProviderError> {
+        match &self.lister {
+            Lister::Azure(azure) => self.counted(("settle", key), azure.settle_upload(key)).await,
+            Lister::Local(_) | Lister::S3(_) | Lister::Gcs(_) => Ok(false),
         }
     }
 

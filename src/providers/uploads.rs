@@ -20,10 +20,10 @@ use super::{Key, ProviderError};
 pub struct UnfinishedUpload {
     /// Below the root or prefix.
     pub key: Key,
-    /// The provider's own name of it.
+    /// The provider's own name of it; on Azure, where it has none, that of one of its blocks.
     pub id: String,
-    /// By the provider's clock.
-    pub begun: DateTime<Utc>,
+    /// By the provider's clock; Azure does not say.
+    pub begun: Option<DateTime<Utc>>,
 }
 
 /// Who can be asked for pages of them.
@@ -69,7 +69,11 @@ pub(super) fn list(
                     .map(|key| Key::new(key.to_vec()));
                 let key =
                     key.ok_or_else(|| source.invalid("an upload lies outside of what was asked for".into()))?;
-                Ok(UnfinishedUpload { key, id, begun })
+                Ok(UnfinishedUpload {
+                    key,
+                    id,
+                    begun: Some(begun),
+                })
             };
             let uploads = page
                 .uploads

@@ -7,15 +7,26 @@ mod needs_server {
 
     use crate::cleanup_apply::Stopped;
     use crate::common::deployment::{Deployment, Run, uuid};
-    use crate::common::{Remote, TestEnv};
+    use crate::common::proxy::{Fault, Proxy};
+    use crate::common::{Bucket, Remote, TestEnv};
+    use crate::delete::killed;
 
     const APPLY: [&str; 5] = ["--apply", "--yes", "--kind", "multipart", "--min-age"];
 
-    /// A deployment on the bucket, and a file that goes up in three parts.
+    /// Where an upload is known to the provider for sure: Azure has heard of none before its first block is there, and no
+    /// more than eight are under way.
+    fn point(bucket: &impl Remote) -> (&'static str, u32) {
+        match bucket.kind() {
+            "azure" => ("upload.after-part:9", 50_000_003),
+            _ => ("upload.after-part", 13_000_003),
+        }
+    }
+
+    /// A deployment on the bucket, and a file that goes up in parts.
     fn deployment(bucket: &impl Remote) -> Deployment {
         let deployment = Deployment::new();
         deployment.providers(&bucket.provider_yaml(bucket.kind(), "town"));
-        let large: Vec<u8> = (0..13_000_003_u32)
+        let large: Vec<u8> = (0..point(bucket).1)
             .map(|n| n.wrapping_mul(2_654_435_761).to_be_bytes()[0])
             .collect();
         fs::write(deployment.env().tmp().join("large.bin"), large).unwrap();
@@ -27,11 +38,11 @@ mod needs_server {
         ["storage:upload", "--json", "--folder", "permits", &file].map(str::to_owned)
     }
 
-    fn dies(deployment: &Deployment) {
+    fn dies(deployment: &Deployment, bucket: &impl Remote) {
         let mut process = deployment.process();
         let output = process
             .args(upload(deployment))
-            .env("CIVIC_FAILPOINT", "upload.after-part")
+            .env("CIVIC_FAILPOINT", point(bucket).0)
             .output();
         assert!(!output.unwrap().status.success());
     }
@@ -45,7 +56,7 @@ mod needs_server {
     fn those_of_the_dead_go(bucket: &impl Remote) -> Deployment {
         let deployment = deployment(bucket);
         for _ in 0..5 {
-            dies(&deployment);
+            dies(&deployment, bucket);
         }
         let unasked = deployment.cleanup(&["--dry-run"]).json();
         assert_eq!(unasked["data"]["counts"].get("multipartUploads"), None);
@@ -88,11 +99,7 @@ mod needs_server {
     fn those_of_the_living_stay(bucket: &impl Remote) {
         let deployment = deployment(bucket);
         let args = upload(&deployment);
-        let uploading = Stopped::command(
-            &deployment,
-            "upload.after-part",
-            &args.each_ref().map(String::as_str),
-        );
+        let uploading = Stopped::command(&deployment, point(bucket).0, &args.each_ref().map(String::as_str));
         let seen = look(&deployment, &["--min-age", "0"]);
         assert_eq!(seen["multipartUploads"][0]["inFlight"], true, "{seen}");
         let run = deployment.cleanup(&[&APPLY[..], &["0"]].concat());
@@ -120,17 +127,16 @@ mod needs_server {
     /// One that comes to work between the comparison and the end of it is seen then.
     fn one_that_comes_to_life_stays(bucket: &impl Remote) {
         let deployment = deployment(bucket);
-        dies(&deployment);
+        dies(&deployment, bucket);
         let seen = look(&deployment, &["--min-age", "0"]);
         let key = seen["multipartUploads"][0]["key"].as_str().unwrap().to_owned();
         let args = [&["storage:cleanup", "--json"], &APPLY[..], &["0"]].concat();
         let cleaning = Stopped::command(&deployment, "cleanup.before-batch", &args);
-        let sql =
-            "INSERT INTO civic_storage_intents VALUES (?1, 'run', 's3', ?2, 10, 'elsewhere', 1, 'p', ?3)";
+        let sql = "INSERT INTO civic_storage_intents VALUES (?1, 'run', ?4, ?2, 10, 'elsewhere', 1, 'p', ?3)";
         let now = chrono::Utc::now().timestamp_millis();
         deployment
             .db()
-            .execute(sql, rusqlite::params![uuid(9), key, now])
+            .execute(sql, rusqlite::params![uuid(9), key, now, bucket.kind()])
             .unwrap();
         let run = cleaning.go_on();
         assert_eq!(
@@ -181,14 +187,73 @@ mod needs_server {
     }
 
     #[test]
-    fn azure_has_none_to_show() {
+    fn on_azurite_those_of_the_dead_go_and_no_others() {
+        if let Some(bucket) = TestEnv::azurite() {
+            those_of_the_dead_go(&bucket);
+            assert_eq!(files(&bucket), [""; 0]);
+            those_of_the_living_stay(&TestEnv::azurite().unwrap());
+            one_that_comes_to_life_stays(&TestEnv::azurite().unwrap());
+        }
+    }
+
+    /// Every name but this program's own, with those of what is no blob yet.
+    fn files(bucket: &Bucket) -> Vec<String> {
+        let names = bucket.names().into_iter();
+        names.filter(|name| !name.contains("/.civic/")).collect()
+    }
+
+    /// The empty blob that takes the blocks with it is found by the next run where it was left.
+    #[test]
+    fn an_end_that_is_killed_on_azurite_is_ended_by_the_next() {
         if let Some(bucket) = TestEnv::azurite() {
             let deployment = deployment(&bucket);
-            dies(&deployment);
-            assert_eq!(
-                look(&deployment, &["--min-age", "0"])["counts"].get("multipartUploads"),
-                None
+            dies(&deployment, &bucket);
+            let args = [&["storage:cleanup"], &APPLY[..], &["0"]].concat();
+            killed(&deployment, "abort.after-discard", &args);
+            let left = files(&bucket);
+            assert_eq!(left.len(), 1, "{left:?}");
+            assert_eq!(bucket.get(&left[0]), Some(Vec::new()));
+            let seen = look(&deployment, &["--min-age", "0"]);
+            assert_eq!(seen["counts"]["multipartUploads"], 1, "{seen}");
+            // It is the only object, and there is no record.
+            let run = deployment.cleanup(&[&APPLY[..], &["0", "--override", "empty-database"]].concat());
+            assert_eq!(run.json()["data"]["cleaned"]["multipartUploads"], 1, "{run:?}");
+            assert_eq!(files(&bucket), [""; 0]);
+        }
+    }
+
+    /// Azure itself tells no time of what is not committed; Azurite does, so its answer is put in Azure's words.
+    #[test]
+    fn one_of_unknown_age_on_azure_is_never_old_enough() {
+        if let Some(bucket) = TestEnv::azurite() {
+            let proxy = Proxy::before(&bucket.endpoint);
+            let deployment = deployment(&Bucket {
+                endpoint: proxy.endpoint(),
+                ..bucket.clone()
+            });
+            dies(&deployment, &bucket);
+            let page = format!(
+                "<?xml version=\"1.0\" encoding=\"utf-8\"?><EnumerationResults><Blobs><Blob><Name>{}</Name><Properties>\
+                 <Content-Length>0</Content-Length><BlobType>BlockBlob</BlobType></Properties></Blob></Blobs><NextMarker />\
+                 </EnumerationResults>",
+                files(&bucket)[0]
             );
+            proxy.inject((0, usize::MAX), Fault::Replace(page.leak()), |line| {
+                line.contains("uncommittedblobs")
+            });
+            let seen = look(&deployment, &["--min-age", "1s"]);
+            let upload = &seen["multipartUploads"][0];
+            assert_eq!(
+                (&upload["tooRecent"], &upload["initiated"]),
+                (&json!(true), &Value::Null),
+                "{seen}"
+            );
+            let run = deployment.cleanup(&[&APPLY[..], &["1s"]].concat());
+            assert_eq!(run.json()["data"]["cleaned"]["multipartUploads"], Value::Null);
+            assert_eq!(files(&bucket).len(), 1);
+            let run = deployment.cleanup(&[&APPLY[..], &["0"]].concat());
+            assert_eq!(run.json()["data"]["cleaned"]["multipartUploads"], 1, "{run:?}");
+            assert_eq!(files(&bucket), [""; 0]);
         }
     }
 }

@@ -2,6 +2,7 @@
 
 mod azure;
 mod azure_access;
+mod azure_unfinished;
 mod bucket;
 mod contract;
 mod faults;

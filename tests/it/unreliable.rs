@@ -6,6 +6,7 @@ mod town;
 mod needs_server {
     mod all_or_none;
     mod batch;
+    mod blocks;
     mod in_parts;
     mod limits;
     mod lost;

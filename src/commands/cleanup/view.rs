@@ -335,12 +335,13 @@ impl CleanupView {
                 vec![u.id.clone(), u.original_name.clone(), u.path.clone()]
             }),
             Kind::Multipart => section(out, lines, kind, &UPLOADS, |u: &StaleUpload| {
-                let state = match (u.in_flight, u.too_recent) {
-                    (true, _) => "somebody works on it",
-                    (_, true) => "too recent to judge",
+                let state = match (u.in_flight, u.too_recent, u.initiated) {
+                    (true, ..) => "somebody works on it",
+                    (_, true, None) => "of unknown age: --min-age 0 ends it",
+                    (_, true, _) => "too recent to judge",
                     _ => "nobody will end it",
                 };
-                let begun = day(&u.initiated.to_rfc3339());
+                let begun = u.initiated.map(|at| day(&at.to_rfc3339())).unwrap_or_default();
                 vec![u.provider.clone(), u.key.clone(), begun, state.to_owned()]
             }),
             Kind::Errors => section(out, lines, kind, &ERRORS, |e: &ItemError| {

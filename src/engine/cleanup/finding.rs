@@ -128,10 +128,11 @@ pub struct StaleUpload {
     pub key: String,
     /// The provider's own name of it.
     pub upload_id: String,
-    pub initiated: DateTime<Utc>,
+    /// `None` where the provider does not say.
+    pub initiated: Option<DateTime<Utc>>,
     /// Somebody alive works on it.
     pub in_flight: bool,
-    /// Younger than the least age.
+    /// Younger than the least age, or of an age that nobody knows.
     pub too_recent: bool,
 }
 

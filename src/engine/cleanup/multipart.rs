@@ -58,7 +58,7 @@ pub async fn look(
             upload_id: upload.id,
             initiated: upload.begun,
             in_flight: under_way.contains(&provider.name, &uuids_in(upload.key.as_bytes()), &upload.key),
-            too_recent: younger_than(request.min_age, now, Some(upload.begun)),
+            too_recent: younger_than(request.min_age, now, upload.begun),
         };
         found.findings.push(Kind::Multipart, &finding)?;
     }

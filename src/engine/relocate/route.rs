@@ -429,7 +429,14 @@ impl Route<'_> {
 
     async fn look(&self) -> Result<(Option<Listed>, Option<Listed>), ProviderError> {
         if self.crosses() {
-            return futures::try_join!(self.provider.head(self.from), self.target.head(self.to));
+            let (source, mut target) =
+                futures::try_join!(self.provider.head(self.from), self.target.head(self.to))?;
+            // An upload that died while it was given up may have left something that is no file.
+            let is_odd = target.as_ref().is_some_and(|target| !self.has_arrived(target));
+            if is_odd && self.target.settle_upload(self.to).await? {
+                target = self.target.head(self.to).await?;
+            }
+            return Ok((source, target));
         }
         look(self.provider, self.from, self.to).await
     }

@@ -50,6 +50,7 @@ pub(super) struct Ask {
     url: String,
     headers: Vec<(HeaderName, HeaderValue)>,
     body: Bytes,
+    kind: Kind,
     /// Whether the service takes such a request at all is not known.
     is_trial: bool,
 }
@@ -61,11 +62,17 @@ impl Ask {
         if matches!(method, Method::PUT | Method::DELETE) {
             headers.push((header::CONTENT_LENGTH, HeaderValue::from(0)));
         }
+        let kind = match method {
+            Method::DELETE | Method::POST => Kind::Delete,
+            Method::PUT => Kind::Copy,
+            _ => Kind::Ask,
+        };
         Self {
             method,
             url,
             headers,
             body: Bytes::new(),
+            kind,
             is_trial: false,
         }
     }
@@ -83,7 +90,14 @@ impl Ask {
         self
     }
 
+    /// A request that is there to take something away, whatever its method.
+    pub(super) fn removal(mut self) -> Self {
+        self.kind = Kind::Delete;
+        self
+    }
+
     pub(super) fn body(mut self, body: Vec<u8>) -> Self {
+        self.headers.retain(|(name, _)| *name != header::CONTENT_LENGTH);
         self.headers
             .push((header::CONTENT_LENGTH, HeaderValue::from(body.len())));
         self.body = body.into();
@@ -142,15 +156,9 @@ impl Client {
 
     /// Signs, sends and reads the answer to its end, whatever its status.
     pub(super) async fn send(&self, context: Context<'_>, ask: Ask) -> Result<Answer, ProviderError> {
-        let kind = match ask.method {
-            Method::DELETE | Method::POST => Kind::Delete,
-            // Nothing else is put here.
-            Method::PUT => Kind::Copy,
-            _ => Kind::Ask,
-        };
         let purpose = Purpose {
             is_trial: ask.is_trial,
-            ..Purpose::new(kind, context.operation)
+            ..Purpose::new(ask.kind, context.operation)
         };
         // On the heap, since callers within callers hold it.
         let request = Box::pin(self.signed(context, ask)).await?;

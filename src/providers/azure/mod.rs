@@ -11,9 +11,11 @@ mod copy;
 mod failure;
 mod page;
 mod store;
+mod unfinished;
 
 use std::sync::Arc;
 
+use futures::stream::BoxStream;
 use http::{HeaderMap, Method, StatusCode, header};
 use object_store::ObjectStore;
 use object_store::azure::{AzureCredentialProvider, MicrosoftAzureBuilder};
@@ -21,6 +23,7 @@ use object_store::azure::{AzureCredentialProvider, MicrosoftAzureBuilder};
 use super::build::Ground;
 use super::digest::{self, Comparison};
 use super::paged::{self, PageQuery, PageSource, Pages};
+use super::uploads::UnfinishedUpload;
 use super::wire::{self, chain, date, described};
 use super::{Deletion, Key, ListRequest, Listed, Listing, Probe, ProviderError};
 use crate::config::{AzureConfig, Global, ProviderKind};
@@ -183,6 +186,21 @@ impl Azure {
     /// Brings a copy to its end that a program which died had begun; see [`copy::settle`].
     pub(super) async fn settle_copy(&self, from: &Key, to: &Key) -> Result<bool, ProviderError> {
         copy::settle(&self.client, &self.whole(from), &self.whole(to)).await
+    }
+
+    /// See [`Provider::settle_upload`](super::Provider::settle_upload).
+    pub(super) async fn settle_upload(&self, key: &Key) -> Result<bool, ProviderError> {
+        unfinished::settle(&self.client, &self.whole(key)).await
+    }
+
+    /// See [`Provider::unfinished_uploads`](super::Provider::unfinished_uploads).
+    pub(super) fn unfinished_uploads(&self) -> BoxStream<'static, Result<UnfinishedUpload, ProviderError>> {
+        unfinished::list(Arc::clone(&self.client), Arc::clone(&self.prefix))
+    }
+
+    /// See [`Provider::abort_upload`](super::Provider::abort_upload).
+    pub(super) async fn abort_upload(&self, upload: &UnfinishedUpload) -> Result<bool, ProviderError> {
+        unfinished::end(&self.client, &self.whole(&upload.key), &upload.id).await
     }
 
     /// The key with the prefix before it.

@@ -11,13 +11,30 @@ use chrono::{DateTime, Utc};
 use crate::providers::paged::{Object, Page};
 use crate::providers::xml::{Element, read, unescape, walk};
 
+/// What an empty blob that is no file has in its metadata; see [`unfinished`](super::unfinished).
+pub(super) const DISCARDED: &str = "civic_discarded";
+
 /// The page as far as it is read.
-#[derive(Debug, Default)]
-struct Draft {
-    page: Page,
+#[derive(Debug)]
+struct Draft<T> {
+    found: Vec<T>,
+    common_prefixes: Vec<Vec<u8>>,
+    next: Option<String>,
     /// Whether it says where the next page begins, or that there is none.
     marked: bool,
     entry: Entry,
+    /// What an entry is, if it is anything that is looked for.
+    meant: fn(Entry) -> Result<Option<T>, String>,
+}
+
+/// An entry without bytes: an empty blob, or one that has blocks and is none yet.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Empty {
+    pub(super) key: Vec<u8>,
+    /// Azurite tells it of what is not committed, and Azure does not.
+    pub(super) last_modified: Option<DateTime<Utc>>,
+    /// It is what an upload that was given up has left.
+    pub(super) discarded: bool,
 }
 
 /// The `<Blob>` being read.
@@ -28,19 +45,42 @@ struct Entry {
     last_modified: Option<DateTime<Utc>>,
     etag: Option<String>,
     no_object: bool,
+    discarded: bool,
 }
 
 pub(super) fn parse(body: &[u8]) -> Result<Page, String> {
-    let mut draft = Draft::default();
-    walk(body, |element| draft.take(element))?;
-    if draft.marked {
-        Ok(draft.page)
-    } else {
-        Err("the answer does not say whether more follows".into())
-    }
+    let draft = Draft::read(body, Entry::object)?;
+    Ok(Page {
+        objects: draft.found,
+        common_prefixes: draft.common_prefixes,
+        next: draft.next,
+    })
 }
 
-impl Draft {
+/// Of a page that shows what is not committed, too: whatever is empty, and where the next page begins.
+pub(super) fn parse_empty(body: &[u8]) -> Result<(Vec<Empty>, Option<String>), String> {
+    let draft = Draft::read(body, Entry::empty)?;
+    Ok((draft.found, draft.next))
+}
+
+impl<T> Draft<T> {
+    fn read(body: &[u8], meant: fn(Entry) -> Result<Option<T>, String>) -> Result<Self, String> {
+        let mut draft = Self {
+            found: Vec::new(),
+            common_prefixes: Vec::new(),
+            next: None,
+            marked: false,
+            entry: Entry::default(),
+            meant,
+        };
+        walk(body, |element| draft.take(element))?;
+        if draft.marked {
+            Ok(draft)
+        } else {
+            Err("the answer does not say whether more follows".into())
+        }
+    }
+
     fn take(&mut self, element: Element<'_>) -> Result<(), String> {
         let mut names = [""; 5];
         if element.path.len() > names.len() {
@@ -54,38 +94,48 @@ impl Draft {
             [root, ..] if root != "EnumerationResults" => return Err("the answer is no listing".into()),
             [_, "NextMarker", ..] => {
                 self.marked = true;
-                self.page.next = Some(element.text).filter(|marker| !marker.is_empty());
+                self.next = Some(element.text).filter(|marker| !marker.is_empty());
             }
-            [_, "Blobs", "BlobPrefix", "Name", ""] => self.page.common_prefixes.push(name(element)?),
+            [_, "Blobs", "BlobPrefix", "Name", ""] => self.common_prefixes.push(name(element)?),
             [_, "Blobs", "Blob", "Name", ""] => entry.key = Some(name(element)?),
             [_, "Blobs", "Blob", "Properties", property] => entry.property(property, element.text)?,
             [_, "Blobs", "Blob", "Snapshot", ""] => entry.no_object |= !element.text.is_empty(),
             [_, "Blobs", "Blob", "Deleted", ""] | [_, "Blobs", "Blob", "Metadata", "hdi_isfolder"] => {
                 entry.no_object |= element.text == "true";
             }
+            [_, "Blobs", "Blob", "Metadata", field] if field.eq_ignore_ascii_case(DISCARDED) => {
+                entry.discarded = element.text == "true";
+            }
             [_, "Blobs", "Blob", "IsCurrentVersion", ""] => entry.no_object |= element.text == "false",
-            [_, "Blobs", "Blob", "", ""] => self.close_entry()?,
+            [_, "Blobs", "Blob", "", ""] => self.found.extend((self.meant)(std::mem::take(entry))?),
             _ => {}
-        }
-        Ok(())
-    }
-
-    fn close_entry(&mut self) -> Result<(), String> {
-        let entry = std::mem::take(&mut self.entry);
-        let object = Object {
-            key: entry.key.ok_or("an entry has no name")?,
-            size: entry.size.ok_or("an entry has no size")?,
-            last_modified: entry.last_modified.ok_or("an entry has no time")?,
-            etag: entry.etag,
-        };
-        if !entry.no_object {
-            self.page.objects.push(object);
         }
         Ok(())
     }
 }
 
 impl Entry {
+    fn object(self) -> Result<Option<Object>, String> {
+        let object = Object {
+            key: self.key.ok_or("an entry has no name")?,
+            size: self.size.ok_or("an entry has no size")?,
+            last_modified: self.last_modified.ok_or("an entry has no time")?,
+            etag: self.etag,
+        };
+        Ok((!self.no_object).then_some(object))
+    }
+
+    fn empty(self) -> Result<Option<Empty>, String> {
+        let is_empty = self.size.is_none_or(|size| size == 0);
+        let empty = Empty {
+            key: self.key.ok_or("an entry has no name")?,
+            // The beginning of some calendar is no time.
+            last_modified: self.last_modified.filter(|at| *at > DateTime::UNIX_EPOCH),
+            discarded: self.discarded,
+        };
+        Ok((is_empty && !self.no_object).then_some(empty))
+    }
+
     fn property(&mut self, property: &str, text: String) -> Result<(), String> {
         match property {
             "Content-Length" => self.size = Some(read(&text, property)?),
@@ -186,6 +236,45 @@ mod tests {
             "<VersionId>1</VersionId><IsCurrentVersion>true</IsCurrentVersion><Metadata><a>b</a></Metadata>",
         );
         assert_eq!(keys(&kept), ["x"]);
+    }
+
+    #[test]
+    fn of_a_listing_with_all_that_is_not_committed_what_is_empty_is_read_with_a_time_or_without() {
+        let azures = "<Blob><Name>a</Name><Properties><Content-Length>0</Content-Length><BlobType>BlockBlob</BlobType>\
+                      <LeaseState>available</LeaseState></Properties></Blob>";
+        let azurites = named("b").replace(">7<", ">0<");
+        let left = blob(
+            "<Name>c</Name>",
+            "<Metadata><Civic_discarded>true</Civic_discarded></Metadata>",
+        );
+        let left = left
+            .replace(">7<", ">0<")
+            .replace("2025", "1601")
+            .replace("Thu", "Tue");
+        let folder = "<Metadata><hdi_isfolder>true</hdi_isfolder></Metadata>";
+        let folder = blob("<Name>d</Name>", folder).replace(">7<", ">0<");
+        let page = listing(&[azures, &azurites, &left, &folder, &named("e")].concat(), LAST);
+        let (found, next) = parse_empty(page.as_bytes()).unwrap();
+        let time = DateTime::parse_from_rfc3339("2025-01-02T03:04:05Z")
+            .unwrap()
+            .to_utc();
+        let empty = |key: &str, last_modified, discarded| Empty {
+            key: key.into(),
+            last_modified,
+            discarded,
+        };
+        assert_eq!(
+            found,
+            [
+                empty("a", None, false),
+                empty("b", Some(time), false),
+                empty("c", None, true)
+            ]
+        );
+        assert_eq!(next, None);
+        assert!(parse(page.as_bytes()).is_err(), "an ordinary one has all times");
+        assert!(parse_empty(listing(azures, "").as_bytes()).is_err());
+        assert!(parse_empty(&page.as_bytes()[..page.len() - 1]).is_err());
     }
 
     #[test]

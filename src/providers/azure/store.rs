@@ -4,7 +4,8 @@
 //! - What is written gets the configured access tier.
 //! - A copy is done when it is done, see [`copy`](super::copy).
 //! - A deletion is one where the service says so for that key; what was not there is gone, too.
-//! - Blocks of an upload that was never committed vanish by themselves after a week: there is nothing to abort.
+//! - Blocks of an upload that is given up go at once, see [`unfinished`](super::unfinished): by themselves they would in a
+//!   week.
 
 use std::fmt;
 use std::ops::Range;
@@ -18,12 +19,13 @@ use object_store::path::Path;
 use object_store::{
     Attribute, Attributes, CopyMode, CopyOptions, Error, GetOptions, GetResult, ListResult, MultipartUpload,
     ObjectMeta, ObjectStore, PutMultipartOptions, PutOptions, PutPayload, PutResult, RenameOptions, Result,
+    UploadPart,
 };
 
 use super::batch;
 use super::client::Client;
 use super::copy::{self, Copied};
-use super::{STORE, stored};
+use super::{STORE, stored, unfinished};
 
 /// What metadata of ours begins with, as others have it and as Azure does.
 const OURS: [&str; 2] = ["civic-", "civic_"];
@@ -93,7 +95,12 @@ impl ObjectStore for AzureStore {
     ) -> Result<Box<dyn MultipartUpload>> {
         let attributes = self.sent(&opts.attributes);
         let opts = PutMultipartOptions { attributes, ..opts };
-        self.inner.put_multipart_opts(location, opts).await
+        Ok(Box::new(Upload {
+            inner: self.inner.put_multipart_opts(location, opts).await?,
+            client: Arc::clone(&self.client),
+            location: location.clone(),
+            has_parts: false,
+        }))
     }
 
     async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
@@ -152,6 +159,37 @@ impl ObjectStore for AzureStore {
             operation: "rename".into(),
             implementer: self.to_string(),
         })
+    }
+}
+
+/// An upload in blocks.
+#[derive(Debug)]
+struct Upload {
+    inner: Box<dyn MultipartUpload>,
+    client: Arc<Client>,
+    location: Path,
+    has_parts: bool,
+}
+
+#[async_trait]
+#[deny(clippy::missing_trait_methods)]
+impl MultipartUpload for Upload {
+    fn put_part(&mut self, data: PutPayload) -> UploadPart {
+        self.has_parts = true;
+        self.inner.put_part(data)
+    }
+
+    async fn complete(&mut self) -> Result<PutResult> {
+        self.inner.complete().await
+    }
+
+    async fn abort(&mut self) -> Result<()> {
+        self.inner.abort().await?;
+        if self.has_parts {
+            let discarded = unfinished::discard(&self.client, self.location.as_ref().as_bytes());
+            discarded.await.map_err(stored)?;
+        }
+        Ok(())
     }
 }
 

@@ -91,17 +91,33 @@ impl Bucket {
 
     /// An object's bytes; `None` where there is none.
     pub fn get(&self, key: &str) -> Option<Vec<u8>> {
-        let request = self.request("GET", key);
-        let mut socket = TcpStream::connect(self.endpoint.trim_start_matches("http://")).unwrap();
-        socket.write_all(request.as_bytes()).unwrap();
-        let mut answer = Vec::new();
-        socket.read_to_end(&mut answer).unwrap();
+        let mut answer = self.answer(&self.request("GET", key));
         let end = answer.windows(4).position(|four| four == b"\r\n\r\n").unwrap();
         match &answer[9..12] {
             b"200" => Some(answer.split_off(end + 4)),
             b"404" => None,
             _ => panic!("GET {key}: {}", answer.escape_ascii()),
         }
+    }
+
+    /// Every name in a container of Azure's, those included of what has blocks and is no blob yet.
+    pub fn names(&self) -> Vec<String> {
+        let query = "?restype=container&comp=list&include=uncommittedblobs";
+        let request = self.head_of("GET", &format!("{}{query}", self.path()), b"");
+        let answer = String::from_utf8(self.answer(&request)).unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+        let names = answer.split("<Name>").skip(1);
+        names
+            .map(|rest| rest.split("</Name>").next().unwrap().to_owned())
+            .collect()
+    }
+
+    fn answer(&self, request: &str) -> Vec<u8> {
+        let mut socket = TcpStream::connect(self.endpoint.trim_start_matches("http://")).unwrap();
+        socket.write_all(request.as_bytes()).unwrap();
+        let mut answer = Vec::new();
+        socket.read_to_end(&mut answer).unwrap();
+        answer
     }
 
     /// An entry for `providers:` in `storage.yml`; `prefix` may be empty.

@@ -67,7 +67,12 @@ impl Recovery<'_> {
         provider: &Provider,
     ) -> Result<Option<NewStep>, ProviderError> {
         let key = Key::from(intent.key.as_str());
-        let Some(found) = provider.head(&key).await? else {
+        let mut found = provider.head(&key).await?;
+        // What is left where the upload was being given up is no file.
+        if found.as_ref().is_some_and(|found| found.size == 0) && provider.settle_upload(&key).await? {
+            found = provider.head(&key).await?;
+        }
+        let Some(found) = found else {
             return Ok(None);
         };
         Ok(Some(NewStep {
