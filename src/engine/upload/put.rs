@@ -4,6 +4,7 @@
 use std::fs::File;
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
 use object_store::path::Path;
@@ -33,6 +34,12 @@ const HELD: u32 = 48 << 10;
 /// Amazon S3 User Guide, "Amazon S3 multipart upload limits".
 const SMALLEST_PART: u64 = 5 << 20;
 const MOST_PARTS: u64 = 10_000;
+/// How long the parts under way may take to end before their upload is given up: one that the provider has whole, and has not
+/// answered for, would come after that, and stay.
+///
+/// # Source
+/// Amazon S3 API Reference, "AbortMultipartUpload"; Azure keeps blocks that come later, too.
+const ENDING: Duration = Duration::from_secs(3);
 
 /// Why the bytes did not get there.
 #[derive(Debug, thiserror::Error)]
@@ -178,10 +185,17 @@ async fn in_parts(target: Target<'_>, way: &Way, source: Source, size: u64) -> R
     };
     let begin = target.provider.store.put_multipart_opts(target.location, options);
     let mut upload = answered(target.provider, begin).await?;
-    let sent = parts(&target, upload.as_mut(), way, source, size).await;
-    if sent.is_err()
-        && let Err(error) = upload.abort().await
-    {
+    // Tasks of their own: parts go on while the next is read, and end with the set.
+    let mut under_way = JoinSet::new();
+    let sent = parts(&target, (upload.as_mut(), &mut under_way), way, source, size).await;
+    if sent.is_ok() {
+        return sent;
+    }
+    let ended = async { while under_way.join_next().await.is_some() {} };
+    if tokio::time::timeout(ENDING, ended).await.is_err() {
+        under_way.shutdown().await;
+    }
+    if let Err(error) = upload.abort().await {
         tracing::warn!(
             "{}: an upload in parts could not be aborted: {error}",
             target.provider.name
@@ -190,9 +204,11 @@ async fn in_parts(target: Target<'_>, way: &Way, source: Source, size: u64) -> R
     sent
 }
 
+type Parts = JoinSet<Result<(), ProviderError>>;
+
 async fn parts(
     target: &Target<'_>,
-    upload: &mut dyn MultipartUpload,
+    (upload, under_way): (&mut dyn MultipartUpload, &mut Parts),
     way: &Way,
     mut source: Source,
     size: u64,
@@ -203,8 +219,6 @@ async fn parts(
         _ => PARTS_IN_FLIGHT,
     };
     let mut sent = 0;
-    // Tasks of their own: parts go on while the next is read, and end with the set.
-    let mut under_way = JoinSet::new();
     let spare = Spare::default();
     loop {
         if way.interrupt.is_requested() {
