@@ -5,7 +5,7 @@
 //! | WAL database, no `-wal` | `immutable=1`, checked for change afterwards | anything else creates `-wal` and `-shm` |
 //! | `-wal` and `-shm` | `mode=ro&readonly_shm=1` | reads beside a live writer, and with an index in memory where there is none |
 //! | the same, but its index needs repair while others have it open | `mode=ro` | only the shared index can be agreed on |
-//! | `-wal` alone | a private copy of both | an index would have to be created beside it |
+//! | `-wal` alone, or no more of it than its header | a private copy of both | an index would have to be created beside it |
 //! | rollback journal | `mode=ro` | takes locks on the file, writes nothing |
 //!
 //! One gap is left: where the last other user closes the database in the microseconds between the look at its files and

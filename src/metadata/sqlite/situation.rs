@@ -58,6 +58,12 @@ impl Print {
     }
 }
 
+/// Bytes before the first frame of a `-wal`.
+///
+/// # Source
+/// "Database File Format", section 4.1.
+const WAL_HEADER: u64 = 32;
+
 /// How the database stands, which is how it must be opened.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Situation {
@@ -66,7 +72,9 @@ pub(super) enum Situation {
     AtRest(Print),
     /// `-wal` and `-shm` are there: perhaps in use, perhaps left behind.
     Shared(FileId),
-    /// `-wal` without `-shm`: left behind, and readable only with an index that would have to be created.
+    /// `-wal` without `-shm`: left behind, and readable only with an index that would have to be created. Or a `-wal` that ends
+    /// with its header, as a kill may leave it: SQLite compares that with an index in memory which knows of none, again and
+    /// again, for a minute.
     Unindexed { database: Print, wal: Print },
     /// A rollback-journal database: locks on the file itself are all it takes.
     Rollback(FileId),
@@ -90,6 +98,7 @@ impl Situation {
             Print::optional(&beside).map_err(|error| failed(&beside, error.to_string()))
         };
         match (beside("-wal")?, beside("-shm")?) {
+            (Some(wal), Some(_)) if wal.size == WAL_HEADER => Ok(Self::Unindexed { database, wal }),
             (Some(_), Some(_)) => Ok(Self::Shared(database.id)),
             (Some(wal), None) if wal.size > 0 => Ok(Self::Unindexed { database, wal }),
             _ if keeps_a_wal(path)? => Ok(Self::AtRest(database)),

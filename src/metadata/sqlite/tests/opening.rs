@@ -86,6 +86,18 @@ async fn a_wal_without_its_index_is_read_from_a_copy() {
     reads_without_a_trace(&town, 11).await;
 }
 
+/// What a kill leaves in the middle of the first write since everybody had closed the database.
+#[tokio::test]
+async fn a_wal_that_ends_with_its_header_is_read_at_once() {
+    let town = left_behind();
+    let wal = fs::read(town.beside("-wal")).unwrap();
+    fs::write(town.beside("-wal"), &wal[..32]).unwrap();
+    fs::write(town.beside("-shm"), vec![0; 32768]).unwrap();
+    reads_without_a_trace(&town, 10).await;
+    insert(&town.writer("WAL"), &[Seed::new(101, "permits", "new")]);
+    reads_without_a_trace(&town, 11).await;
+}
+
 #[tokio::test]
 async fn a_rollback_database_is_read_as_it_is() {
     let town = Town::with("DELETE", &many(10));
