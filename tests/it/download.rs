@@ -529,6 +529,45 @@ fn two_that_resume_the_same_file_do_not_write_into_one_another() {
 }
 
 #[test]
+fn a_whole_part_that_cannot_be_placed_is_kept() {
+    let (town, id, content) = large(None);
+    let out = town.env().tmp().join("out.bin");
+    let args = [
+        "storage:download",
+        &id,
+        "--resume",
+        "--out",
+        out.to_str().unwrap(),
+    ];
+    let running = crate::cleanup_apply::Stopped::command(&town, "download.after-piece:3", &args);
+    fs::write(&out, "somebody else's").unwrap();
+    let run = running.go_on();
+    assert_eq!(run.code, 1, "{run:?}");
+    assert_eq!(fs::read(&out).unwrap(), b"somebody else's");
+    assert_eq!(names(town.env().tmp()).len(), 3, "the part and its note stay");
+    let run = fetched(&town, &id, &["--resume", "--force", "-v"]);
+    assert_eq!(run.code, 0, "{run:?}");
+    assert!(fs::read(&out).unwrap() == content);
+    assert_eq!(names(town.env().tmp()), ["out.bin"]);
+}
+
+#[test]
+fn what_is_no_file_is_never_replaced() {
+    let (town, id, _) = large(None);
+    let out = town.env().tmp().join("out.bin");
+    fs::create_dir_all(out.join("large.bin")).unwrap();
+    for more in [&["--force"][..], &["--force", "--resume"]] {
+        let run = fetched(&town, &id, more);
+        assert_eq!(run.code, 1, "{run:?}");
+        assert!(
+            run.stdout.contains("something that is no file is there"),
+            "{run:?}"
+        );
+        assert_eq!(names(&out), ["large.bin"], "nothing was begun");
+    }
+}
+
+#[test]
 fn ids_come_from_a_list_and_one_that_is_unknown_fails_alone() {
     let env = TestEnv::fixture();
     let list = env.tmp().join("list");

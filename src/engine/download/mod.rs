@@ -135,10 +135,14 @@ async fn to_file_once(
     interrupt: &Interrupt,
 ) -> Result<(), DownloadError> {
     let exists = || DownloadError::Exists(target.display().to_string());
-    if !placing.force && fs::symlink_metadata(target).is_ok() {
-        return Err(exists());
-    }
     let written = |error| DownloadError::write(target, error);
+    match fs::symlink_metadata(target) {
+        Ok(_) if !placing.force => return Err(exists()),
+        Ok(there) if !there.is_file() && !there.is_symlink() => {
+            return Err(written(io::Error::other("something that is no file is there")));
+        }
+        _ => {}
+    }
     let at = |failed: Failed| failed.at(target);
     let directory = unplaced::beside(target);
     let whole = if placing.resume {

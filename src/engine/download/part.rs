@@ -84,10 +84,9 @@ impl Part {
         };
         match filled {
             Ok(()) => {
-                let _ = fs::remove_file(&self.note);
                 let whole = TempPath::try_from_path(&self.path).map_err(Failed::Write)?;
                 // The file is held until it has its name: whoever opened the part before would write into it.
-                Ok(Unplaced::named(self.file, whole))
+                Ok(Unplaced::part(self.file, whole, self.note))
             }
             Err(failed) => {
                 if matches!(failed, Failed::Other(DownloadError::Integrity(_))) {

@@ -17,6 +17,8 @@ pub(super) struct Unplaced {
     file: File,
     /// Where it has one.
     name: Option<TempPath>,
+    /// Beside one that has been there before and is to stay where it cannot be placed.
+    note: Option<PathBuf>,
 }
 
 impl Unplaced {
@@ -25,11 +27,12 @@ impl Unplaced {
         nameless(directory).map_or_else(|| temporary(directory), Ok)
     }
 
-    /// One that has been there before, under a name that is taken from it, or removed with it.
-    pub(super) const fn named(file: File, name: TempPath) -> Self {
+    /// One that has been there before, and what says of which object it is: both stay until it has its place.
+    pub(super) const fn part(file: File, name: TempPath, note: PathBuf) -> Self {
         Self {
             file,
             name: Some(name),
+            note: Some(note),
         }
     }
 
@@ -40,7 +43,7 @@ impl Unplaced {
     /// Makes it durable and puts it in its place, in one step; `force` takes the place of what is there.
     ///
     /// # Errors
-    /// `AlreadyExists` where something is there and `force` is not set. Nothing is left of the file then.
+    /// `AlreadyExists` where something is there and `force` is not set. Nothing is left of a new file then.
     pub(super) fn place(self, target: &Path, force: bool) -> io::Result<()> {
         self.file.sync_all()?;
         match self.name {
@@ -50,10 +53,27 @@ impl Unplaced {
                 names().make_in(beside(target), link)?.persist(target)?;
             }
             None => link(&self.file, target)?,
-            Some(name) if force => name.persist(target)?,
-            Some(name) => name.persist_noclobber(target)?,
+            Some(name) => {
+                let placed = if force {
+                    name.persist(target)
+                } else {
+                    name.persist_noclobber(target)
+                };
+                match (placed, self.note) {
+                    (Ok(()), Some(note)) => drop(fs::remove_file(note)),
+                    (Err(refused), Some(_)) => {
+                        let _ = refused.path.keep();
+                        return Err(refused.error);
+                    }
+                    (placed, None) => placed?,
+                }
+            }
         }
-        File::open(beside(target))?.sync_all()
+        match File::open(beside(target)) {
+            // The file is there, and who may not read the directory cannot do more for its name.
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
+            directory => directory?.sync_all(),
+        }
     }
 }
 
@@ -75,7 +95,8 @@ fn names() -> Builder<'static, 'static> {
 
 fn temporary(directory: &Path) -> io::Result<Unplaced> {
     let (file, name) = names().tempfile_in(directory)?.into_parts();
-    Ok(Unplaced::named(file, name))
+    let (name, note) = (Some(name), None);
+    Ok(Unplaced { file, name, note })
 }
 
 fn nameless(directory: &Path) -> Option<Unplaced> {
@@ -83,7 +104,8 @@ fn nameless(directory: &Path) -> Option<Unplaced> {
     let file = File::from(open(directory, flags, Mode::from_raw_mode(MODE)).ok()?);
     // Without this it could never be named.
     let can_be_named = fs::metadata(opened(&file)).is_ok();
-    can_be_named.then_some(Unplaced { file, name: None })
+    let (name, note) = (None, None);
+    can_be_named.then_some(Unplaced { file, name, note })
 }
 
 /// The path of an open file, whether it has a name or not.
