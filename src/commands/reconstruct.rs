@@ -1,5 +1,6 @@
 //! `storage:reconstruct`: records again, where the database was lost.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use clap::Args;
@@ -72,10 +73,8 @@ fn go(context: &Context, args: &ReconstructArgs) -> Result<Outcome, Failure> {
     let mut providers: Vec<Arc<Provider>> = if args.provider.is_empty() {
         context.providers()?.into_iter().map(Arc::new).collect()
     } else {
-        let named = args
-            .provider
-            .iter()
-            .map(|name| context.provider(name).map(Arc::new));
+        let once: BTreeSet<&String> = args.provider.iter().collect();
+        let named = once.into_iter().map(|name| context.provider(name).map(Arc::new));
         named.collect::<Result<Vec<_>, _>>()?
     };
     let config = context.config()?;
@@ -94,6 +93,7 @@ fn go(context: &Context, args: &ReconstructArgs) -> Result<Outcome, Failure> {
         min_age,
         providers,
         backups,
+        is_chosen: !args.provider.is_empty(),
         folder: args.folder.clone(),
         concurrency: args.concurrency.map_or(configured, usize::from),
     };
@@ -152,6 +152,13 @@ fn tell(seen: Seen) {
         tracing::warn!(
             "{} objects are too recent, or are being uploaded now: their record may be on its way (--min-age)",
             format_count(seen.recent)
+        );
+    }
+    if seen.on_backups > 0 {
+        tracing::warn!(
+            "{} files are where only copies belong, in `backup_providers`: CivicPress does not look there, and `storage:migrate` \
+             takes them home",
+            format_count(seen.on_backups)
         );
     }
     if seen.foreign > 0 {

@@ -603,33 +603,25 @@ fn after_the_database_is_lost_files_are_files_and_copies_are_copies_in_whatever_
 
 #[test]
 fn what_is_no_copy_is_not_written_down_as_one() {
-    let (town, records, known) = lost(4);
+    let (town, records, known) = lost(3);
     let names: Vec<String> = below(&attic(&town)).into_iter().map(|(name, _)| name).collect();
     let at = |name: &str| attic(&town).join("permits").join(name);
     fs::write(at(&names[0]), "of another size").unwrap();
     fs::create_dir(attic(&town).join("public")).unwrap();
     fs::rename(at(&names[1]), attic(&town).join("public").join(&names[1])).unwrap();
-    // One whose own provider lost it is a file where the copy is.
-    fs::remove_file(town.storage().join("permits").join(&names[2])).unwrap();
     let run = reconstruct(&town, &[]);
     assert_eq!(
         (run.code, &run.json()["data"]["failedCount"]),
         (3, &2.into()),
         "{run:?}"
     );
-    let now = rows(town.db());
-    assert_eq!(now.len(), records.len());
-    assert_eq!(now.iter().filter(|row| records.contains(row)).count(), 3);
     assert_eq!(
-        copies(&town),
-        known
-            .into_iter()
-            .filter(|copy| copy.2.ends_with(&names[3]))
-            .collect::<Vec<_>>()
+        rows(town.db()),
+        records,
+        "the sidecars say that these are the files"
     );
-    let path = format!("permits/{}", names[2]);
-    let found = town.civic(&["storage:info", &path, "--json"]).stdout;
-    assert!(found.contains(attic(&town).to_str().unwrap()), "{found}");
+    let left = known.into_iter().filter(|copy| copy.2.ends_with(&names[2]));
+    assert_eq!(copies(&town), left.collect::<Vec<_>>());
     // A provider that keeps no backups has no copies.
     let (town, _, _) = lost(1);
     town.env()
@@ -645,6 +637,50 @@ fn what_is_no_copy_is_not_written_down_as_one() {
             .contains("this object on attic was left without a record"),
         "{run:?}"
     );
+}
+
+#[test]
+fn a_file_that_was_cut_is_not_taken_for_the_file_while_a_copy_says_otherwise() {
+    let (town, records, known) = lost(2);
+    let (name, _) = below(&town.storage()).remove(0);
+    let own = town.storage().join("permits").join(&name);
+    fs::write(&own, "cut").unwrap();
+    let run = reconstruct(&town, &[]);
+    assert_eq!((run.code, rows(town.db()).len()), (3, 1), "{run:?}");
+    assert!(run.stdout.contains("which is the file"), "{run:?}");
+    fs::copy(attic(&town).join("permits").join(&name), &own).unwrap();
+    let run = reconstruct(&town, &[]);
+    assert_eq!(run.code, 0, "{run:?}");
+    assert_eq!((rows(town.db()), copies(&town)), (records, known));
+}
+
+#[test]
+fn while_its_own_provider_is_away_no_file_is_given_to_the_backup_unless_that_is_asked_for() {
+    let (town, records, known) = lost(2);
+    let away = town.env().tmp().join("away");
+    fs::rename(town.storage(), &away).unwrap();
+    fs::create_dir(town.storage()).unwrap();
+    let run = reconstruct(&town, &[]);
+    assert_eq!((run.code, rows(town.db()).len()), (1, 0), "{run:?}");
+    assert!(run.stdout.contains("only its copy on attic is left"), "{run:?}");
+    fs::remove_dir_all(town.storage()).unwrap();
+    fs::rename(&away, town.storage()).unwrap();
+    let run = reconstruct(&town, &[]);
+    assert_eq!(run.code, 0, "{run:?}");
+    assert_eq!((rows(town.db()), copies(&town)), (records, known));
+    let (town, _, _) = lost(2);
+    fs::remove_dir_all(town.storage().join("permits")).unwrap();
+    let run = reconstruct(&town, &["--provider", "attic", "--provider", "attic"]);
+    assert_eq!(
+        (run.code, rows(town.db()).len(), copies(&town).len()),
+        (0, 2, 0),
+        "{run:?}"
+    );
+    assert!(
+        run.stderr.contains("2 files are where only copies belong"),
+        "{run:?}"
+    );
+    assert!(run.json()["data"]["copies"].is_null(), "{run:?}");
 }
 
 #[test]

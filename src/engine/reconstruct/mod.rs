@@ -39,6 +39,8 @@ pub struct ReconstructRequest {
     pub providers: Vec<Arc<Provider>>,
     /// Names of those that are to have copies.
     pub backups: Vec<String>,
+    /// Whether the operator named the providers: else no file is taken for one of a backup's, whose own provider may be away.
+    pub is_chosen: bool,
     /// Only objects of this folder.
     pub folder: Option<String>,
     /// Objects younger than this are left alone: CivicPress writes a file first and its record after it.
@@ -56,6 +58,8 @@ pub struct Seen {
     pub foreign: u64,
     /// Objects that are too young, or that somebody is uploading: their record may be on its way.
     pub recent: u64,
+    /// Files that providers of backups have alone.
+    pub on_backups: u64,
 }
 
 /// What a reconstruction works with.
@@ -114,16 +118,29 @@ pub async fn reconstruct(
         }
         done += batch.len() as u64;
         let (lost, copies) = unrecorded((store, clock.now(), changes), (request, batch), &mut seen).await?;
-        write(run, request.concurrency, lost, changes).await?;
-        remember(run, copies, changes).await?;
+        let recorded = write(run, request.concurrency, lost, changes).await?;
+        remember(run, (copies, &recorded), changes).await?;
         progress.advance(done, &current);
     }
     progress.finish();
     Ok(seen)
 }
 
-/// A copy of a file that nobody knows of, and its bytes.
-type FoundCopy = ((String, Copy), u64);
+/// A copy of a file that nobody knows of.
+struct FoundCopy {
+    file_id: String,
+    copy: Copy,
+    bytes: u64,
+    /// Of a file whose record is lost, and may not come back.
+    of_lost: bool,
+}
+
+/// The object that is to have a record again.
+struct Lost {
+    found: Found,
+    /// One of another size with the same id: then only what is written beside this one can tell which is the file.
+    rival: Option<String>,
+}
 
 /// The object of each id that has no record, and copies that are not written down. What is neither, and has another's id, is
 /// told.
@@ -131,7 +148,7 @@ async fn unrecorded(
     (store, now, changes): (&dyn JournalReader, DateTime<Utc>, &mut Changes),
     (request, batch): (&ReconstructRequest, Vec<Group>),
     seen: &mut Seen,
-) -> Result<(Vec<Found>, Vec<FoundCopy>), ReconstructError> {
+) -> Result<(Vec<Lost>, Vec<FoundCopy>), ReconstructError> {
     let ids: Vec<String> = batch.iter().map(|group| group.id.clone()).collect();
     // Work before records: an upload that ends in between shows as one or the other.
     let under_way = UnderWay::of_the_living(store, now)
@@ -155,25 +172,39 @@ async fn unrecorded(
         let file = match record {
             Some(record) => File::Recorded(Box::new(record)),
             None => match objects.next() {
+                Some(first) if !request.is_chosen && request.backups.contains(&first.provider.name) => {
+                    changes.fail(only_a_copy(&first));
+                    continue;
+                }
                 Some(first) => File::Lost(first),
                 None => continue,
             },
         };
+        let (mut rival, of_lost) = (None, matches!(file, File::Lost(_)));
         for found in objects {
             let copy = found.copy();
             let is_known = known.contains(&(id.clone(), copy.provider.clone(), copy.key.clone()));
             if is_known || file.is_at(&found) {
                 seen.recorded += 1;
             } else if request.backups.contains(&copy.provider) && file.is_copied_by(&found) {
-                copies.push(((id.clone(), copy), found.object.size));
+                copies.push(FoundCopy {
+                    file_id: id.clone(),
+                    copy,
+                    bytes: found.object.size,
+                    of_lost,
+                });
             } else if found.is_recent {
                 seen.recent += 1;
             } else {
+                if !file.is_as_long_as(&found) {
+                    rival = Some(format!("{} on {}", bytes(&found), found.provider.name));
+                }
                 changes.fail(conflict(&found, (&id, file.place())));
             }
         }
         if let File::Lost(found) = file {
-            lost.push(found);
+            seen.on_backups += u64::from(request.backups.contains(&found.provider.name));
+            lost.push(Lost { found, rival });
         }
     }
     Ok((lost, copies))
@@ -200,14 +231,19 @@ impl File {
     fn is_copied_by(&self, found: &Found) -> bool {
         let key = found.object.key.as_bytes();
         match self {
-            Self::Recorded(record) => {
-                key == record.relative_path.as_bytes() && i64::try_from(found.object.size) == Ok(record.size)
-            }
+            Self::Recorded(record) => key == record.relative_path.as_bytes() && self.is_as_long_as(found),
             Self::Lost(first) => {
                 first.provider.name != found.provider.name
                     && key == first.object.key.as_bytes()
-                    && found.object.size == first.object.size
+                    && self.is_as_long_as(found)
             }
+        }
+    }
+
+    fn is_as_long_as(&self, found: &Found) -> bool {
+        match self {
+            Self::Recorded(record) => i64::try_from(found.object.size) == Ok(record.size),
+            Self::Lost(first) => found.object.size == first.object.size,
         }
     }
 
@@ -231,60 +267,88 @@ impl Found {
     }
 }
 
+fn bytes(found: &Found) -> String {
+    format!("{} of {} bytes", found.object.key, found.object.size)
+}
+
+fn only_a_copy(found: &Found) -> ItemError {
+    let provider = &found.provider.name;
+    let reason = format!(
+        "only its copy on {provider} is left; unless its own provider is to come back, --provider {provider} gives it a record there"
+    );
+    failed(&found.object.key.to_string(), "STORAGE_VALIDATION_ERROR", &reason)
+}
+
+fn contested(found: &Found, rival: &str) -> ItemError {
+    let (this, provider) = (bytes(found), &found.provider.name);
+    let reason = format!(
+        "which is the file, {this} on {provider} or {rival}, is written nowhere: none has a record; take away the one that is not, and run this again"
+    );
+    failed(&found.object.key.to_string(), "STORAGE_INTEGRITY_ERROR", &reason)
+}
+
 fn conflict(found: &Found, (id, place): (&str, String)) -> ItemError {
     let provider = &found.provider.name;
     let reason = format!("record {id} names {place}; this object on {provider} was left without a record");
     failed(&found.object.key.to_string(), "STORAGE_VALIDATION_ERROR", &reason)
 }
 
+/// Writes copies down of files that have a record, or had one before.
 async fn remember(
     run: Option<&RunHandle>,
-    copies: Vec<FoundCopy>,
+    (mut copies, recorded): (Vec<FoundCopy>, &HashSet<String>),
     changes: &mut Changes,
 ) -> Result<(), ReconstructError> {
+    copies.retain(|found| !found.of_lost || recorded.contains(&found.file_id));
     if copies.is_empty() {
         return Ok(());
     }
-    for (_, bytes) in &copies {
-        changes.succeed_with_copy(*bytes);
+    for found in &copies {
+        changes.succeed_with_copy(found.bytes);
     }
     if let Some(run) = run {
-        let copies: Vec<(String, Copy)> = copies.into_iter().map(|(copy, _)| copy).collect();
+        let copies: Vec<(String, Copy)> = copies
+            .into_iter()
+            .map(|found| (found.file_id, found.copy))
+            .collect();
         run.remember_copies(&copies).await?;
         reach("reconstruct.after-copies");
     }
     Ok(())
 }
 
+/// The ids of those that have a record now, or would have.
 async fn write(
     run: Option<&RunHandle>,
     concurrency: usize,
-    lost: Vec<Found>,
+    lost: Vec<Lost>,
     changes: &mut Changes,
-) -> Result<(), ReconstructError> {
-    let looks = stream::iter(lost).map(|found| async move {
+) -> Result<HashSet<String>, ReconstructError> {
+    let looks = stream::iter(lost).map(|Lost { found, rival }| async move {
         let learnt = learn(&found.provider, &found.object, found.has_sidecar).await;
-        (found, learnt)
+        (found, rival, learnt)
     });
     let mut looks = looks.buffered(concurrency.max(1));
-    let (mut steps, mut learnts) = (Vec::new(), Vec::new());
-    while let Some((found, learnt)) = looks.next().await {
-        match learnt {
-            Ok(learnt) => {
+    let (mut steps, mut learnts, mut recorded) = (Vec::new(), Vec::new(), HashSet::new());
+    while let Some((found, rival, learnt)) = looks.next().await {
+        match (learnt, rival) {
+            (Ok(learnt), Some(rival)) if !learnt.is_whole => changes.fail(contested(&found, &rival)),
+            (Ok(learnt), _) => {
                 steps.push(step(&found.provider, &learnt.record));
                 learnts.push(learnt);
             }
-            Err(error) => changes.fail(failed_by(&found.object.key.to_string(), &error)),
+            (Err(error), _) => changes.fail(failed_by(&found.object.key.to_string(), &error)),
         }
     }
     let Some(run) = run else {
         for learnt in learnts {
             tell(changes, &learnt);
+            recorded.insert(learnt.record.id);
         }
-        return Ok(());
+        return Ok(recorded);
     };
     if steps.is_empty() {
-        return Ok(());
+        return Ok(recorded);
     }
     let answers = run.intend(steps).await?;
     reach("reconstruct.after-intend");
@@ -299,6 +363,7 @@ async fn write(
                     change: None,
                 });
                 tell(changes, learnt);
+                recorded.insert(learnt.record.id.clone());
             }
             Intended::Conflict => changes.fail(failed(
                 &learnt.record.relative_path,
@@ -309,7 +374,7 @@ async fn write(
     }
     run.settle(settlements).await?;
     reach("reconstruct.after-settle");
-    Ok(())
+    Ok(recorded)
 }
 
 /// The record comes in the transaction that writes the step down.

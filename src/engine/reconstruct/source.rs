@@ -17,6 +17,8 @@ pub(super) struct Learnt {
     pub(super) unknown: Vec<&'static str>,
     /// Why something that was written beside the object was not believed.
     pub(super) doubt: Option<String>,
+    /// Its size is the one that is written beside it.
+    pub(super) is_whole: bool,
 }
 
 /// What is written beside an object: all of it may be missing, and none of it need be true.
@@ -121,6 +123,7 @@ fn pieced(
     let id = stored_shape(object.key.as_bytes()).map_or("", |shape| shape.id);
     let mut unknown = Vec::new();
     let written = written.unwrap_or_default();
+    let is_whole = written.size.is_some();
     // Headers without a name are those of a record that was too large for them.
     if written.original_name.is_none() {
         unknown.extend(["originalName", "description", "uploadedBy", "createdAt"]);
@@ -162,6 +165,7 @@ fn pieced(
         from,
         unknown,
         doubt,
+        is_whole,
     }
 }
 
