@@ -5,7 +5,8 @@
 //! | WAL database, no `-wal` | `immutable=1`, checked for change afterwards | anything else creates `-wal` and `-shm` |
 //! | `-wal` and `-shm` | `mode=ro&readonly_shm=1` | reads beside a live writer, and with an index in memory where there is none |
 //! | the same, but its index needs repair while others have it open | `mode=ro` | only the shared index can be agreed on |
-//! | `-wal` alone, or no more of it than its header | a private copy of both | an index would have to be created beside it |
+//! | the same, and no more of `-wal` than its header | `mode=ro` | its index has to be made anew, in its place |
+//! | `-wal` alone, or such an index that may not be written | a private copy of both | an index would have to be created beside it |
 //! | rollback journal | `mode=ro` | takes locks on the file, writes nothing |
 //!
 //! One gap is left: where the last other user closes the database in the microseconds between the look at its files and
@@ -25,7 +26,7 @@ use rusqlite::{Connection, OpenFlags};
 use tempfile::TempDir;
 
 use super::functions;
-use super::situation::{Situation, failed, name, sibling};
+use super::situation::{Situation, ends_with_its_header, failed, name, sibling};
 use super::trouble::Trouble;
 use super::{handles, schema};
 use crate::metadata::{MetadataError, Result};
@@ -69,6 +70,7 @@ impl Session {
         let connected = match situation {
             Situation::AtRest(_) => connect(path, "immutable=1"),
             Situation::Rollback(_) => connect(path, "mode=ro"),
+            Situation::Shared(_) if ends_with_its_header(path) => connect(path, "mode=ro"),
             Situation::Shared(_) => match connect(path, "mode=ro&readonly_shm=1") {
                 Err(trouble) if trouble.is_read_only() => connect(path, "mode=ro"),
                 connected => connected,

@@ -8,6 +8,8 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
+use rustix::fs::{Access, access};
+
 use super::handles;
 use crate::metadata::{MetadataError, Result};
 
@@ -72,9 +74,8 @@ pub(super) enum Situation {
     AtRest(Print),
     /// `-wal` and `-shm` are there: perhaps in use, perhaps left behind.
     Shared(FileId),
-    /// `-wal` without `-shm`: left behind, and readable only with an index that would have to be created. Or a `-wal` that ends
-    /// with its header, as a kill may leave it: SQLite compares that with an index in memory which knows of none, again and
-    /// again, for a minute.
+    /// `-wal` without `-shm`: left behind, and readable only with an index that would have to be created. Or one that ends with
+    /// its header ([`ends_with_its_header`]), and an index that may not be written.
     Unindexed { database: Print, wal: Print },
     /// A rollback-journal database: locks on the file itself are all it takes.
     Rollback(FileId),
@@ -98,7 +99,12 @@ impl Situation {
             Print::optional(&beside).map_err(|error| failed(&beside, error.to_string()))
         };
         match (beside("-wal")?, beside("-shm")?) {
-            (Some(wal), Some(_)) if wal.size == WAL_HEADER => Ok(Self::Unindexed { database, wal }),
+            // Asked without opening it: closing it again would end the locks of other connections of this process.
+            (Some(wal), Some(_))
+                if wal.size == WAL_HEADER && access(sibling(path, "-shm"), Access::WRITE_OK).is_err() =>
+            {
+                Ok(Self::Unindexed { database, wal })
+            }
             (Some(_), Some(_)) => Ok(Self::Shared(database.id)),
             (Some(wal), None) if wal.size > 0 => Ok(Self::Unindexed { database, wal }),
             _ if keeps_a_wal(path)? => Ok(Self::AtRest(database)),
@@ -137,6 +143,12 @@ pub(super) fn sibling(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(suffix);
     PathBuf::from(name)
+}
+
+/// Whether the `-wal` has a header and no frame: for a moment while somebody begins to write, and for good where he was killed in
+/// it. SQLite would compare that with an index in memory which knows of no header, again and again, for a minute.
+pub(super) fn ends_with_its_header(path: &Path) -> bool {
+    std::fs::metadata(sibling(path, "-wal")).is_ok_and(|wal| wal.len() == WAL_HEADER)
 }
 
 /// Whether the header says that the database is read through a WAL.
