@@ -654,6 +654,19 @@ fn a_file_that_was_cut_is_not_taken_for_the_file_while_a_copy_says_otherwise() {
     assert_eq!((rows(town.db()), copies(&town)), (records, known));
 }
 
+/// The records are gone, and what is known of copies is not.
+#[test]
+fn a_copy_that_is_still_known_speaks_against_a_file_that_was_cut() {
+    let town = town("");
+    assert_eq!(upload(&town, 1).code, 0);
+    town.db().execute("DELETE FROM storage_files", []).unwrap();
+    let (name, _) = below(&town.storage()).remove(0);
+    fs::write(town.storage().join("permits").join(&name), "cut").unwrap();
+    let run = reconstruct(&town, &[]);
+    assert_eq!((run.code, rows(town.db()).len()), (1, 0), "{run:?}");
+    assert!(run.stdout.contains("which is the file"), "{run:?}");
+}
+
 #[test]
 fn while_its_own_provider_is_away_no_file_is_given_to_the_backup_unless_that_is_asked_for() {
     let (town, records, known) = lost(2);

@@ -30,7 +30,7 @@ use crate::metadata::FileRecord;
 use crate::metadata::journal::{
     Action, Copy, Intended, JournalReader, NewStep, RecordChange, Settlement, StepState,
 };
-use crate::providers::{Provider, ProviderError};
+use crate::providers::{Provider, ProviderError, stored_shape};
 
 /// What to reconstruct from.
 #[derive(Debug, Clone)]
@@ -118,7 +118,10 @@ pub async fn reconstruct(
         }
         done += batch.len() as u64;
         let (lost, copies) = unrecorded((store, clock.now(), changes), (request, batch), &mut seen).await?;
+        let is_backup = |lost: &&Lost| request.backups.contains(&lost.found.provider.name);
+        let on_backups: Vec<String> = lost.iter().filter(is_backup).map(Lost::id).collect();
         let recorded = write(run, request.concurrency, lost, changes).await?;
+        seen.on_backups += on_backups.iter().filter(|id| recorded.contains(*id)).count() as u64;
         remember(run, (copies, &recorded), changes).await?;
         progress.advance(done, &current);
     }
@@ -140,6 +143,12 @@ struct Lost {
     found: Found,
     /// One of another size with the same id: then only what is written beside this one can tell which is the file.
     rival: Option<String>,
+}
+
+impl Lost {
+    fn id(&self) -> String {
+        stored_shape(self.found.object.key.as_bytes()).map_or_else(String::new, |shape| shape.id.to_owned())
+    }
 }
 
 /// The object of each id that has no record, and copies that are not written down. What is neither, and has another's id, is
@@ -183,6 +192,10 @@ async fn unrecorded(
         let (mut rival, of_lost) = (None, matches!(file, File::Lost(_)));
         for found in objects {
             let copy = found.copy();
+            // Also a copy that is known may have been cut, or tell that the file was.
+            if !file.is_as_long_as(&found) {
+                rival = Some(format!("{} on {}", bytes(&found), found.provider.name));
+            }
             let is_known = known.contains(&(id.clone(), copy.provider.clone(), copy.key.clone()));
             if is_known || file.is_at(&found) {
                 seen.recorded += 1;
@@ -196,14 +209,10 @@ async fn unrecorded(
             } else if found.is_recent {
                 seen.recent += 1;
             } else {
-                if !file.is_as_long_as(&found) {
-                    rival = Some(format!("{} on {}", bytes(&found), found.provider.name));
-                }
                 changes.fail(conflict(&found, (&id, file.place())));
             }
         }
         if let File::Lost(found) = file {
-            seen.on_backups += u64::from(request.backups.contains(&found.provider.name));
             lost.push(Lost { found, rival });
         }
     }
@@ -289,7 +298,7 @@ fn contested(found: &Found, rival: &str) -> ItemError {
 
 fn conflict(found: &Found, (id, place): (&str, String)) -> ItemError {
     let provider = &found.provider.name;
-    let reason = format!("record {id} names {place}; this object on {provider} was left without a record");
+    let reason = format!("{place} has its id, {id}; this object on {provider} was left without a record");
     failed(&found.object.key.to_string(), "STORAGE_VALIDATION_ERROR", &reason)
 }
 
