@@ -599,13 +599,7 @@ mod needs_server {
     fn to_the_trash_and_back(bucket: &impl Remote) {
         let town = Deployment::new();
         town.providers(bucket.provider_yaml(bucket.kind(), "town").trim_end());
-        // Copies into a folder that begins with them may fail on rclone: it makes and removes directories meanwhile.
-        town.env().edit_config(|yaml| {
-            yaml.replace(
-                "retry_attempts: 0",
-                "retry_attempts: 3\nretry_initial_delay: 50ms",
-            )
-        });
+        town.tries_again();
         let root = format!("{}/town", bucket.root());
         for n in 1..=20 {
             bucket.put(

@@ -107,6 +107,14 @@ impl Deployment {
         fs::write(self.env.config(), text).expect("storage.yml");
     }
 
+    /// Has what fails tried again. Copies into a folder that begins with them may fail on rclone: it makes and removes
+    /// directories meanwhile.
+    pub fn tries_again(&self) {
+        let again = "retry_attempts: 3\nretry_initial_delay: 50ms";
+        self.env
+            .edit_config(|yaml| yaml.replace("retry_attempts: 0", again));
+    }
+
     /// The YAML of an S3 provider named `s3` at this endpoint.
     pub fn s3(endpoint: &str, bucket: &str, prefix: &str) -> String {
         format!(

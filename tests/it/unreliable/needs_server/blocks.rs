@@ -80,6 +80,15 @@ fn uploads(town: &Town) -> Run {
     town.upload(&[town.source("a.bin", &large())])
 }
 
+#[track_caller]
+fn assert_goes_now(town: &Town, bucket: &Bucket, id: &str) {
+    town.proxy.calm();
+    let run = town.civic(&TO_AZURE);
+    assert_eq!(run.code, 0, "{run:?}");
+    assert_eq!(files(bucket).len(), 1);
+    assert_comes_back(town, id);
+}
+
 #[test]
 fn a_migration_whose_blocks_fail_leaves_none_of_them() {
     let Some((town, bucket, id)) = town_with_a_file_on_disk() else {
@@ -89,11 +98,7 @@ fn a_migration_whose_blocks_fail_leaves_none_of_them() {
     let run = town.civic(&TO_AZURE);
     assert!(run.code != 0, "{run:?}");
     assert_eq!(files(&bucket), [""; 0]);
-    town.proxy.calm();
-    let run = town.civic(&TO_AZURE);
-    assert_eq!(run.code, 0, "{run:?}");
-    assert_eq!(files(&bucket).len(), 1);
-    assert_comes_back(&town, &id);
+    assert_goes_now(&town, &bucket, &id);
 }
 
 #[test]
@@ -106,11 +111,7 @@ fn a_migration_that_is_killed_while_it_gives_its_blocks_up_goes_on_with_the_next
     let left = files(&bucket);
     assert_eq!(left.len(), 1, "{left:?}");
     assert_eq!(bucket.get(&left[0]), Some(Vec::new()));
-    town.proxy.calm();
-    let run = town.civic(&TO_AZURE);
-    assert_eq!(run.code, 0, "{run:?}");
-    assert_eq!(files(&bucket).len(), 1);
-    assert_comes_back(&town, &id);
+    assert_goes_now(&town, &bucket, &id);
 }
 
 #[test]

@@ -171,6 +171,7 @@ fn an_object_that_is_another_than_was_listed_stays() {
 /// What a listing tells of an object is what a look tells, or each of these would be taken for another object.
 fn many_go_and_come_back(bucket: impl Remote + Sync + 'static) {
     let world = World::on(bucket);
+    world.town().tries_again();
     for n in numbers(20) {
         world.object(&key("permits", n));
         world.record(n, &key("permits", n));
