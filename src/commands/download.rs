@@ -19,7 +19,7 @@ use crate::engine::list::owner;
 use crate::engine::{Interrupt, Progress, info, tell_queue};
 use crate::error::{Code, Exit, Failure};
 use crate::metadata::FileRecord;
-use crate::metadata::journal::Copy;
+use crate::metadata::journal::{Copy, JournalReader, PartSums};
 use crate::output::Outcome;
 use crate::providers::{Key, Provider};
 
@@ -163,6 +163,7 @@ async fn wanted(
                     copies: copies.remove(&record.id).unwrap_or_default(),
                     record: record.clone(),
                     provider,
+                    parts: None,
                     key: None,
                     range: None,
                 }),
@@ -178,6 +179,20 @@ async fn wanted(
         }
     }
     Ok(wanted)
+}
+
+/// Where they cannot be read, the whole can be compared all the same.
+async fn part_sums(store: &dyn JournalReader, wanted: &Wanted) -> Option<Arc<PartSums>> {
+    match store.part_sums(&wanted.record.id).await {
+        Ok(known) => known.map(Arc::new),
+        Err(error) => {
+            tracing::warn!(
+                "{}: what is kept of its parts cannot be read: {error}",
+                wanted.record.original_name
+            );
+            None
+        }
+    }
 }
 
 /// Providers by name, each built once.
@@ -314,13 +329,19 @@ async fn fetch(
     let progress = context.progress();
     let waiting = targets.len() as u64;
     progress.start("Downloading", Some(waiting));
-    let one = |(wanted, target): (Wanted, PathBuf)| async move {
-        let outcome = if interrupt.is_requested() {
-            Err(DownloadError::Interrupted)
-        } else {
-            download::to_file(&wanted, &target, placing, interrupt).await
-        };
-        (wanted.record, target, outcome)
+    let store = context.history()?;
+    let one = |(mut wanted, target): (Wanted, PathBuf)| {
+        let store = &store;
+        async move {
+            if interrupt.is_requested() {
+                return (wanted.record, target, Err(DownloadError::Interrupted));
+            }
+            if download::is_in_parts(&wanted) {
+                wanted.parts = part_sums(store.as_ref(), &wanted).await;
+            }
+            let outcome = download::to_file(&wanted, &target, placing, interrupt).await;
+            (wanted.record, target, outcome)
+        }
     };
     let configured = context.config()?.global.max_concurrent_downloads;
     let limit = args.concurrency.map_or(configured, usize::from).max(1);

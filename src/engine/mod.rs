@@ -7,6 +7,7 @@ pub mod copies;
 pub mod delete;
 pub mod download;
 pub mod gather;
+mod hash;
 pub mod health;
 pub mod info;
 mod interrupt;

@@ -8,6 +8,7 @@
 mod asked;
 
 mod names;
+mod sums;
 
 use std::collections::HashMap;
 
@@ -22,6 +23,7 @@ use super::quota::{Admission, Ledger, Level, Limits, Shortage};
 use super::{FileRecord, KeptReport, MetadataStore, NewReport, Result, TrashRow};
 
 pub use asked::{RunQuery, ServedWarning};
+pub use sums::PartSums;
 
 /// The process that does a run. Two owners are the same process only if all three agree: a process id alone is
 /// given again.
@@ -126,6 +128,7 @@ pub struct StoredFile {
     pub record: FileRecord,
     /// Lower-case hex.
     pub sha256: String,
+    pub parts: Option<PartSums>,
     /// Where else they are.
     pub copies: Vec<Copy>,
 }
@@ -339,6 +342,9 @@ pub trait JournalReader: MetadataStore {
         let mut known = self.checksums(&[file_id.to_owned()]).await?;
         Ok(known.remove(file_id))
     }
+
+    /// SHA-256 of the parts of this file's content, where they are known.
+    async fn part_sums(&self, file_id: &str) -> Result<Option<PartSums>>;
 
     /// Copies of these files, each with its file's id.
     async fn copies(&self, file_ids: &[String]) -> Result<Vec<(String, Copy)>>;

@@ -41,6 +41,7 @@ pub use conditional::Deletion;
 pub use key::{Key, SIDECAR_SUFFIX, StoredShape, is_reserved, sidecar_object, stored_shape, uuids_in};
 pub use listing::{EntryKind, ListRequest, Listed, Listing};
 pub use mapping::Mapping;
+pub use s3::with_sha256;
 pub use uploads::UnfinishedUpload;
 
 use paged::Stretch;

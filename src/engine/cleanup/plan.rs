@@ -17,8 +17,8 @@ use sha2::{Digest, Sha256};
 use super::finding::{Findings, Kind};
 use super::report::Skipped;
 use super::{CleanupRequest, Clock};
+use crate::engine::hash::hex;
 use crate::engine::marker::Claim;
-use crate::engine::upload::hex;
 use crate::providers::Provider;
 use crate::spill::Sorter;
 
@@ -201,7 +201,7 @@ fn write_lines(file: &mut File, header: Header, findings: &Findings) -> io::Resu
             }
         }
     }
-    let sha256 = hex(hash);
+    let sha256 = hex(hash.finalize());
     let end = Line::End {
         items,
         sha256: sha256.clone(),
@@ -252,7 +252,7 @@ pub fn read(file: &Path) -> Result<Plan, PlanError> {
                 items: counted,
                 sha256,
             }) => {
-                if counted != items || hex(hash) != sha256 {
+                if counted != items || hex(hash.finalize()) != sha256 {
                     return Err(lines.wrong("it is not what was written: it was edited"));
                 }
                 if lines.next()?.is_some() {

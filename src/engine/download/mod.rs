@@ -11,6 +11,7 @@ mod elsewhere;
 mod part;
 mod parts;
 mod range;
+mod sums;
 mod unplaced;
 
 use std::fs;
@@ -29,11 +30,14 @@ use self::behind::Behind;
 use self::part::Part;
 use self::unplaced::Unplaced;
 use super::Interrupt;
+use super::hash::hex;
 use crate::failpoint::reach;
 use crate::metadata::FileRecord;
+use crate::metadata::journal::PartSums;
 use crate::providers::{Key, Provider, ProviderError};
 
 pub use elsewhere::Elsewhere;
+pub use parts::is_in_parts;
 pub use range::ByteRange;
 
 /// Pieces read ahead of the disk.
@@ -54,6 +58,8 @@ pub struct Wanted {
     pub copies: Vec<Elsewhere>,
     /// Hex SHA-256 of its content, where it is known.
     pub sha256: Option<String>,
+    /// The same of its parts; [`is_in_parts`] tells of which files it is worth to know that.
+    pub parts: Option<Arc<PartSums>>,
     /// Only these of its bytes: their number is compared, and nothing else can be.
     pub range: Option<Range<u64>>,
 }
@@ -246,7 +252,7 @@ async fn fill<W: Write + Send + 'static>(
         if let Some(behind) = &mut behind {
             behind.finish()?;
         }
-        Ok((size, super::upload::hex(hash)))
+        Ok((size, hex(hash.finalize())))
     });
     let mut failed = None;
     loop {

@@ -18,7 +18,8 @@ use tempfile::TempPath;
 use super::behind::Behind;
 use super::unplaced::Unplaced;
 use super::{Arriving, DownloadError, Failed, Sofar, Wanted, ask, compare, fill, open};
-use crate::engine::{Interrupt, upload};
+use crate::engine::Interrupt;
+use crate::engine::hash::hex;
 
 /// Changes whenever the machine is started.
 const BOOT: &str = "/proc/sys/kernel/random/boot_id";
@@ -80,7 +81,7 @@ impl Part {
                 let behind = Some(Behind::new(&file).map_err(Failed::Write)?);
                 fill(wanted, (file, behind), sofar, (arriving.pieces, interrupt)).await
             }
-            None => compare(wanted, sofar.size, &upload::hex(sofar.hash)).map_err(Failed::from),
+            None => compare(wanted, sofar.size, &hex(sofar.hash.finalize())).map_err(Failed::from),
         };
         match filled {
             Ok(()) => {

@@ -5,7 +5,6 @@
 //! All parts are of the object that the first is of: `If-Match` asks for it, and the answer is looked at, since not every
 //! service holds to that.
 
-use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
 use std::ops::Range;
@@ -15,15 +14,15 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::{StreamExt, stream};
-use sha2::{Digest, Sha256};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::behind::Behind;
 use super::blocks::{BLOCK, Blocks, Lent};
+use super::sums::Sums;
 use super::{DownloadError, Failed, Pieces, Wanted, ask, compare, disk, replaced};
-use crate::engine::{Interrupt, upload};
+use crate::engine::Interrupt;
 use crate::failpoint::reach;
 
 /// Bytes of the first part, and of all where a connection is slow: then many are to be under way.
@@ -51,7 +50,7 @@ static ONE: Semaphore = Semaphore::const_new(1);
 /// Ends the requests. What has arrived stays in the file.
 pub(super) async fn fill(wanted: &Wanted, file: &File, interrupt: &Interrupt) -> Result<bool, Failed> {
     let size = u64::try_from(wanted.record.size).unwrap_or(0);
-    if size < WORTH || wanted.range.is_some() || wanted.provider.type_name == "local" {
+    if !is_in_parts(wanted) {
         return Ok(false);
     }
     let Ok(_alone) = ONE.try_acquire() else {
@@ -78,15 +77,21 @@ pub(super) async fn fill(wanted: &Wanted, file: &File, interrupt: &Interrupt) ->
         };
         Arc::new(whole).fill().await
     };
-    let sha256 = tokio::select! {
+    tokio::select! {
         biased;
         () = interrupt.requested() => return Err(DownloadError::Interrupted.into()),
         filled = filling => filled?,
-    };
-    compare(wanted, size, &sha256)?;
+    }
     // The last block was written whole.
     file.set_len(size).map_err(Failed::Write)?;
     Ok(true)
+}
+
+/// Whether a file is large enough, and far enough away, to come in parts.
+#[must_use]
+pub fn is_in_parts(wanted: &Wanted) -> bool {
+    let is_large = u64::try_from(wanted.record.size).is_ok_and(|size| size >= WORTH);
+    is_large && wanted.range.is_none() && wanted.provider.type_name != "local"
 }
 
 fn part(wanted: &Wanted, bytes: Range<u64>) -> Wanted {
@@ -135,28 +140,26 @@ struct Readers {
 }
 
 impl Whole {
-    /// The hex SHA-256 of the object, once all of it is in the file.
-    async fn fill(self: Arc<Self>) -> Result<String, Failed> {
+    /// Returns once all of the object is in the file, and was compared.
+    async fn fill(self: Arc<Self>) -> Result<(), Failed> {
         let (hasher, to_hash) = mpsc::unbounded_channel();
         let (writers, to_write) = queue::channel();
         let (readers, to_write) = (Readers { hasher, writers }, Arc::new(Mutex::new(to_write)));
         let mut work = JoinSet::new();
         for _ in 0..SIDE_BY_SIDE {
             let (whole, readers) = (Arc::clone(&self), readers.clone());
-            work.spawn(async move { whole.bring(&readers).await.map(|()| None) });
+            work.spawn(async move { whole.bring(&readers).await });
         }
         drop(readers);
         for _ in 0..WRITERS {
             let (whole, to_write) = (Arc::clone(&self), Arc::clone(&to_write));
-            work.spawn_blocking(move || whole.write(&to_write).map(|()| None).map_err(Failed::Write));
+            work.spawn_blocking(move || whole.write(&to_write).map_err(Failed::Write));
         }
-        work.spawn_blocking(move || self.hash(to_hash).map(Some).map_err(Failed::Write));
-        let mut sha256 = None;
+        work.spawn_blocking(move || self.hash(to_hash));
         while let Some(ended) = work.join_next().await {
-            let ended = ended.unwrap_or_else(|lost| Err(Failed::Write(io::Error::other(lost))))?;
-            sha256 = sha256.or(ended);
+            ended.unwrap_or_else(|lost| Err(Failed::Write(io::Error::other(lost))))?;
         }
-        sha256.ok_or_else(|| Failed::Write(io::Error::other("nothing was hashed")))
+        Ok(())
     }
 
     /// The part that comes next, and its pieces where it has begun.
@@ -241,24 +244,35 @@ impl Whole {
         Ok(())
     }
 
-    /// Hex SHA-256 of all blocks, each in its turn.
-    fn hash(&self, mut arrived: mpsc::UnboundedReceiver<Arrived>) -> io::Result<String> {
-        let (mut hash, mut waiting, mut next) = (Sha256::new(), BTreeMap::new(), 0);
-        let mut behind = Behind::new(&self.file)?;
-        while let Some((at, block)) = arrived.blocking_recv() {
-            waiting.insert(at, block);
-            while let Some(block) = waiting.remove(&next) {
-                let bytes = block.bytes();
-                hash.update(bytes);
-                if !disk::is_direct(&self.file) {
-                    behind.wrote(bytes.len())?;
+    /// Compares what arrives, until all has.
+    fn hash(&self, mut arrived: mpsc::UnboundedReceiver<Arrived>) -> Result<(), Failed> {
+        let mut sums = Sums::new(self.wanted.parts.as_deref(), self.size);
+        let mut behind = Behind::new(&self.file).map_err(Failed::Write)?;
+        loop {
+            while let Ok((at, block)) = arrived.try_recv() {
+                sums.add(at, &block);
+            }
+            let mut hashed = sums.hash(true)?;
+            if hashed == 0 {
+                if let Some((at, block)) = arrived.blocking_recv() {
+                    sums.add(at, &block);
+                    continue;
                 }
-                next += bytes.len() as u64;
-                self.blocks.hashed(next);
+                hashed = sums.hash(false)?;
+            }
+            if hashed == 0 {
+                break;
+            }
+            self.blocks.hashed(sums.upto());
+            if !disk::is_direct(&self.file) {
+                behind.wrote(hashed).map_err(Failed::Write)?;
             }
         }
-        behind.finish()?;
-        Ok(upload::hex(hash))
+        behind.finish().map_err(Failed::Write)?;
+        match sums.finish().map_err(Failed::Write)? {
+            Some(sha256) => Ok(compare(&self.wanted, self.size, &sha256)?),
+            None => Ok(()),
+        }
     }
 }
 

@@ -7,12 +7,13 @@ use futures::TryStreamExt;
 use object_store::ObjectStoreExt;
 use sha2::{Digest, Sha256};
 
+use crate::engine::hash::hex;
 use crate::engine::objects::{
     MoveOutcome, duplicate, evidence_of, look, move_object, put_back, remove, same_bytes, sidecar_key,
     still_holds, trash_place,
 };
 use crate::engine::sidecar;
-use crate::engine::upload::put::{PutError, Target, Way, hex, send};
+use crate::engine::upload::put::{PutError, Target, Way, send};
 use crate::engine::upload::{attributes, source::Source};
 use crate::failpoint::reach;
 use crate::metadata::FileRecord;
@@ -205,7 +206,7 @@ impl Route<'_> {
         while let Some(piece) = pieces.try_next().await.map_err(failed)? {
             hash.update(&piece);
         }
-        match hex(hash) {
+        match hex(hash.finalize()) {
             found if found == kept => Ok(()),
             found => Err(PutError::Damaged {
                 found,

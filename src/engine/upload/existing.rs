@@ -9,6 +9,7 @@ use sha2::{Digest, Sha256};
 use super::check::Candidate;
 use super::put::PutError;
 use super::{Desk, Outcome, UploadRequest, put};
+use crate::engine::hash::hex;
 use crate::metadata::{FileRecord, MetadataStore};
 use crate::providers::{Key, Provider, ProviderError};
 
@@ -105,5 +106,5 @@ async fn read_back(provider: &Provider, key: &Key) -> Result<Option<String>, Pro
     {
         hash.update(&piece);
     }
-    Ok(Some(put::hex(hash)))
+    Ok(Some(hex(hash.finalize())))
 }

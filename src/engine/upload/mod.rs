@@ -48,7 +48,6 @@ pub use check::{EXECUTABLE, FolderRules, Refusal};
 pub use failover::{Switch, Targets};
 pub(super) use name::{divide, mime_type};
 pub use put::Way;
-pub(super) use put::hex;
 pub(super) use record::attributes;
 pub use sources::Sources;
 

@@ -17,8 +17,10 @@ use tokio::task::{JoinError, JoinSet};
 use super::source::Source;
 use crate::engine::Interrupt;
 use crate::engine::changes::details_of;
+use crate::engine::hash::hex;
 use crate::failpoint::reach;
-use crate::providers::{Provider, ProviderError};
+use crate::metadata::journal::PartSums;
+use crate::providers::{Provider, ProviderError, with_sha256};
 
 const OPERATION: &str = "upload";
 /// Parts of one file under way at once, to where each has a way to go, and to a disk: there more would only lie in memory
@@ -126,25 +128,35 @@ pub(in crate::engine) struct Target<'a> {
 }
 
 impl Target<'_> {
-    fn is_expected(&self, found: &str) -> Result<(), PutError> {
+    /// Its hex SHA-256.
+    fn is_expected(&self, found: [u8; 32]) -> Result<String, PutError> {
+        let found = hex(found);
         match self.expected {
             Some(kept) if kept != found => Err(PutError::Damaged {
-                found: found.to_owned(),
+                found,
                 kept: kept.to_owned(),
             }),
-            _ => Ok(()),
+            _ => Ok(found),
         }
     }
 }
 
-/// Sends the file and gives its SHA-256 in hex. Where this fails an object may or may not be there: the caller removes
+/// What was seen of a file on its way.
+pub(in crate::engine) struct Sent {
+    /// Hex SHA-256 of it.
+    pub(in crate::engine) sha256: String,
+    /// Where it went in parts, to where it comes back in parts.
+    pub(in crate::engine) parts: Option<PartSums>,
+}
+
+/// Sends the file. Where this fails an object may or may not be there: the caller removes
 /// it.
 pub(in crate::engine) async fn send(
     target: Target<'_>,
     way: &Way,
     source: Source,
     size: u64,
-) -> Result<String, PutError> {
+) -> Result<Sent, PutError> {
     if size <= way.stream_threshold {
         whole(target, way, source, size).await
     } else {
@@ -152,24 +164,22 @@ pub(in crate::engine) async fn send(
     }
 }
 
-async fn whole(target: Target<'_>, way: &Way, mut source: Source, size: u64) -> Result<String, PutError> {
+async fn whole(target: Target<'_>, way: &Way, mut source: Source, size: u64) -> Result<Sent, PutError> {
     let _room = way.memory.room(size).await;
-    let bytes = source.next(size.saturating_add(1), Vec::new()).await?;
+    let (bytes, _) = source.next(size.saturating_add(1), Vec::new(), false).await?;
     if bytes.len() as u64 != size {
         return Err(PutError::Changed);
     }
-    let sha256 = source.sha256();
-    target.is_expected(&sha256)?;
+    let digest = source.sha256();
+    let sha256 = target.is_expected(digest)?;
     let options = PutOptions {
         attributes: target.attributes,
         ..PutOptions::default()
     };
-    let put = target
-        .provider
-        .store
-        .put_opts(target.location, bytes.into(), options);
-    answered(target.provider, put).await?;
-    Ok(sha256)
+    let payload = bytes.clone().into();
+    let put = target.provider.store.put_opts(target.location, payload, options);
+    answered(target.provider, with_sha256(bytes, digest, put)).await?;
+    Ok(Sent { sha256, parts: None })
 }
 
 /// Puts a few bytes in one request.
@@ -178,7 +188,7 @@ pub(super) async fn small(provider: &Provider, location: &Path, bytes: Vec<u8>) 
     Ok(())
 }
 
-async fn in_parts(target: Target<'_>, way: &Way, source: Source, size: u64) -> Result<String, PutError> {
+async fn in_parts(target: Target<'_>, way: &Way, source: Source, size: u64) -> Result<Sent, PutError> {
     let options = PutMultipartOptions {
         attributes: target.attributes.clone(),
         ..PutMultipartOptions::default()
@@ -212,23 +222,23 @@ async fn parts(
     way: &Way,
     mut source: Source,
     size: u64,
-) -> Result<String, PutError> {
+) -> Result<Sent, PutError> {
     let part = part_of(size, way.part);
-    let in_flight = match target.provider.type_name {
-        "local" => PARTS_TO_A_DISK,
-        _ => PARTS_IN_FLIGHT,
-    };
-    let mut sent = 0;
+    // A disk gives a file as one, and is told nothing of it.
+    let is_disk = target.provider.type_name == "local";
+    let in_flight = if is_disk { PARTS_TO_A_DISK } else { PARTS_IN_FLIGHT };
+    let (mut sent, mut sums) = (0, Vec::new());
     let spare = Spare::default();
     loop {
         if way.interrupt.is_requested() {
             return Err(PutError::Interrupted);
         }
         let room = way.memory.room(part).await;
-        let bytes = source.next(part, spare.take()).await?;
+        let (bytes, sum) = source.next(part, spare.take(), !is_disk).await?;
         if bytes.is_empty() {
             break;
         }
+        sums.extend(sum);
         sent += bytes.len() as u64;
         if under_way.len() == in_flight {
             arrived(under_way.join_next().await)?;
@@ -236,7 +246,10 @@ async fn parts(
         let (provider, spare) = (Arc::clone(target.provider), spare.clone());
         let put = upload.put_part(bytes.clone().into());
         under_way.spawn(async move {
-            let sent = answered(&provider, put).await;
+            let sent = match sum {
+                Some(sum) => answered(&provider, with_sha256(bytes.clone(), sum, put)).await,
+                None => answered(&provider, put).await,
+            };
             spare.keep(bytes);
             drop(room);
             sent
@@ -249,10 +262,13 @@ async fn parts(
     if sent != size {
         return Err(PutError::Changed);
     }
-    let sha256 = source.sha256();
-    target.is_expected(&sha256)?;
+    let sha256 = target.is_expected(source.sha256())?;
     answered(target.provider, upload.complete()).await?;
-    Ok(sha256)
+    let parts = (!is_disk).then_some(PartSums {
+        size: part,
+        sha256: sums,
+    });
+    Ok(Sent { sha256, parts })
 }
 
 /// Bytes of each part but the last, of a file of `size`: those that are `wanted`, unless no provider would take such or so
@@ -304,15 +320,7 @@ impl Spare {
 pub(super) fn hash_of(file: &File) -> io::Result<String> {
     let mut hash = Sha256::new();
     io::copy(&mut &*file, &mut hash)?;
-    Ok(hex(hash))
-}
-
-pub(in crate::engine) fn hex(hash: Sha256) -> String {
-    use std::fmt::Write as _;
-    hash.finalize().iter().fold(String::new(), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
+    Ok(hex(hash.finalize()))
 }
 
 /// Removes what an upload that failed may have left; whether nothing is there now.

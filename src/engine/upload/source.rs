@@ -9,15 +9,15 @@ use bytes::Bytes;
 use futures::TryStreamExt;
 use futures::stream::BoxStream;
 use object_store::ObjectStoreExt;
-use sha2::{Digest, Sha256};
 
-use super::put::{PutError, hex};
+use super::put::PutError;
+use crate::engine::hash::{Hash, both};
 use crate::providers::{Key, Provider, ProviderError};
 
 /// Bytes to be read from their beginning to their end, and the hash of those that were.
 pub(in crate::engine) struct Source {
     bytes: Origin,
-    hash: Sha256,
+    hash: Hash,
 }
 
 enum Origin {
@@ -34,7 +34,7 @@ impl Source {
     pub(super) fn of_file(file: File) -> Self {
         Self {
             bytes: Origin::File(Arc::new(file)),
-            hash: Sha256::new(),
+            hash: Hash::default(),
         }
     }
 
@@ -57,12 +57,17 @@ impl Source {
                 pieces,
                 piece: Bytes::new(),
             },
-            hash: Sha256::new(),
+            hash: Hash::default(),
         }))
     }
 
-    /// Up to `most` bytes, in the buffer that was given; fewer only at the end.
-    pub(super) async fn next(&mut self, most: u64, mut buffer: Vec<u8>) -> Result<Bytes, PutError> {
+    /// Up to `most` bytes, in the buffer that was given, fewer only at the end; and the SHA-256 of these alone, where it is wished.
+    pub(super) async fn next(
+        &mut self,
+        most: u64,
+        mut buffer: Vec<u8>,
+        with_sum: bool,
+    ) -> Result<(Bytes, Option<[u8; 32]>), PutError> {
         // At once, since growing would hold it twice.
         buffer.reserve_exact(usize::try_from(most).unwrap_or(0));
         let mut hash = mem::take(&mut self.hash);
@@ -91,17 +96,21 @@ impl Source {
             if let Some(file) = file {
                 (&*file).take(most).read_to_end(&mut buffer)?;
             }
-            hash.update(&buffer);
-            Ok((buffer, hash))
+            let mut part = with_sum.then(Hash::default);
+            match &mut part {
+                Some(part) => both((&mut hash, &buffer), (part, &buffer)),
+                None => hash.update(&buffer),
+            }
+            Ok((buffer, hash, part.map(Hash::finish)))
         });
         let read: io::Result<_> = hashing.await.unwrap_or_else(|lost| Err(io::Error::other(lost)));
-        let (buffer, hash) = read.map_err(PutError::Read)?;
+        let (buffer, hash, sum) = read.map_err(PutError::Read)?;
         self.hash = hash;
-        Ok(buffer.into())
+        Ok((buffer.into(), sum))
     }
 
-    /// Of what was read, in hex.
-    pub(super) fn sha256(self) -> String {
-        hex(self.hash)
+    /// Of all that was read.
+    pub(super) fn sha256(self) -> [u8; 32] {
+        self.hash.finish()
     }
 }

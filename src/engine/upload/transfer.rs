@@ -12,7 +12,7 @@ use tokio::sync::{Semaphore, mpsc};
 
 use super::check::Candidate;
 use super::commit::Arrived;
-use super::put::{self, PutError, Target, Way};
+use super::put::{self, PutError, Sent, Target, Way};
 use super::record::{self, attributes};
 use super::source::Source;
 use super::{Desk, Outcome, UploadRequest};
@@ -229,7 +229,7 @@ async fn copy(
 fn there(
     line: &Line,
     path: &std::path::Path,
-    (place, (places, sha256)): (Place, (Places, String)),
+    (place, (places, sent)): (Place, (Places, Sent)),
     backed_up: BackedUp,
 ) -> Arrived {
     let (mut copies, mut places_of_copies) = (Vec::new(), Vec::new());
@@ -245,7 +245,8 @@ fn there(
         provider: Arc::clone(line.request.targets.provider(place.target)),
         stored: Box::new(StoredFile {
             record: place.record,
-            sha256,
+            sha256: sent.sha256,
+            parts: sent.parts,
             copies,
         }),
     }
@@ -263,7 +264,7 @@ fn failed_for(path: &std::path::Path, reasons: &[String], last: &PutError) -> Ar
     }
 }
 
-async fn deliver(line: &Line, candidate: &Candidate, place: &Place) -> Result<(Places, String), PutError> {
+async fn deliver(line: &Line, candidate: &Candidate, place: &Place) -> Result<(Places, Sent), PutError> {
     let provider = line.request.targets.provider(place.target);
     let places = Places::of(provider, &place.key)?;
     let local = provider.type_name == "local";
@@ -275,14 +276,14 @@ async fn deliver(line: &Line, candidate: &Candidate, place: &Place) -> Result<(P
         expected: None,
     };
     let source = Source::of_file(candidate.again().map_err(PutError::Read)?);
-    let sha256 = put::send(target, &line.way, source, candidate.size).await?;
+    let sent = put::send(target, &line.way, source, candidate.size).await?;
     failpoint::reach("upload.after-put");
     if local || !fits {
         let sidecar = sidecar::render(&place.record, None).map_err(|error| PutError::Read(error.into()))?;
         put::small(provider, &places.sidecar, sidecar).await?;
         failpoint::reach("upload.after-sidecar");
     }
-    Ok((places, sha256))
+    Ok((places, sent))
 }
 
 /// A file that a provider did not take.

@@ -3,9 +3,10 @@
 use futures::TryStreamExt;
 use sha2::{Digest, Sha256};
 
+use super::super::Interrupt;
 use super::super::changes::{Sites, failed, failed_by};
 use super::super::cleanup::ItemError;
-use super::super::{Interrupt, upload};
+use super::super::hash::hex;
 use super::{Around, Finding, VerifyRequest, Wrong};
 use crate::metadata::{FileRecord, MetadataError};
 use crate::providers::{EntryKind, Key, Provider, ProviderError};
@@ -111,7 +112,7 @@ async fn read(provider: &Provider, key: &Key, interrupt: &Interrupt) -> Result<O
     }
     Ok(Object::Content {
         size,
-        sha256: upload::hex(hash),
+        sha256: hex(hash.finalize()),
     })
 }
 

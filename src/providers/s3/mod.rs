@@ -9,6 +9,7 @@ mod copy;
 mod endpoint;
 mod failure;
 mod page;
+mod payload;
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -29,6 +30,7 @@ use crate::resilience::{Fresh, Resilient, Shared};
 use client::Client;
 
 pub(super) use copy::PART;
+pub use payload::with_sha256;
 
 /// For how long an answer of the bucket vouches that a 404 of a HEAD means the object.
 const BUCKET_SEEN_FOR: Duration = Duration::from_secs(30);
@@ -76,6 +78,7 @@ pub(super) fn connect(config: &S3Config, ground: &Ground<'_>) -> Result<Connecte
         .map_err(unusable)?
         .with_credentials(Arc::new(credentials))
         .with_checksum_algorithm(Checksum::SHA256)
+        .with_crypto_provider(Arc::new(payload::Crypto))
         .with_http_connector(Shared(http.clone()))
         .build()
         .map_err(|e| unusable(chain(&e)))?;

@@ -3,12 +3,13 @@
 
 use std::collections::BTreeMap;
 
+use bytes::Bytes;
 use civic_storage::config::{LocalConfig, ProviderConfig, ProviderKind};
 use civic_storage::engine::objects::{
     MoveOutcome, PurgeOutcome, evidence_of, move_object, purge, purge_all, put_back, sidecar_key, trash_key,
 };
 use civic_storage::metadata::journal::Evidence;
-use civic_storage::providers::{Key, ListRequest, Provider, ProviderError, build};
+use civic_storage::providers::{Key, ListRequest, Provider, ProviderError, build, with_sha256};
 use object_store::{ObjectStoreExt, PutPayload};
 use tempfile::TempDir;
 use wiremock::matchers::{method, path_regex, query_param};
@@ -571,4 +572,34 @@ mod needs_server {
         between_keys_the_sidecar_goes_along,
         purged_is_gone_with_its_sidecar,
     );
+}
+
+/// It is wrong on purpose: one that was computed would be another.
+#[test]
+fn of_bytes_whose_sha256_is_known_that_one_is_sent() {
+    block_on(async {
+        let server = MockServer::start().await;
+        let taken = ResponseTemplate::new(200).insert_header("etag", "\"e\"");
+        Mock::given(method("PUT"))
+            .respond_with(taken)
+            .mount(&server)
+            .await;
+        let provider = provider(&server);
+        let at = provider.location(&Key::from(KEY)).unwrap();
+        let bytes = Bytes::from_static(b"the plan");
+        let put = provider.store.put(&at, bytes.clone().into());
+        with_sha256(bytes.clone(), [7; 32], put).await.unwrap();
+        provider.store.put(&at, bytes.into()).await.unwrap();
+        let sent = server.received_requests().await.unwrap();
+        let sums = sent
+            .iter()
+            .map(|request| request.headers["x-amz-checksum-sha256"].clone());
+        assert_eq!(
+            sums.collect::<Vec<_>>(),
+            [
+                "BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc=",
+                "qrjwb+zRwEHpo9WoYRT55SK1RpGNuFA6BF/kpCOzZCo="
+            ]
+        );
+    });
 }

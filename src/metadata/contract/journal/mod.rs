@@ -54,6 +54,7 @@ macro_rules! journal_suite {
             a_run_without_a_lease_may_write_steps_down
             an_upload_becomes_a_record_and_leaves_no_intent
             an_upload_whose_intent_is_gone_is_refused_and_the_others_are_committed
+            sums_of_parts_are_kept_with_the_sum_of_the_whole
             a_copy_that_is_found_is_written_down_once_and_only_of_a_record
             an_upload_whose_id_is_taken_is_refused_and_keeps_its_intent
             uploads_that_belong_together_are_all_refused_for_one

@@ -2,7 +2,7 @@
 
 use super::super::{Seed, id};
 use super::{Make, at, begin, owner};
-use crate::metadata::journal::{Copy, JournalStore, StoredFile, UploadIntent};
+use crate::metadata::journal::{Copy, JournalStore, PartSums, StoredFile, UploadIntent};
 use crate::metadata::quota::Limits;
 use crate::metadata::{FileRecord, Stamp};
 
@@ -38,6 +38,7 @@ fn file(number: u64) -> StoredFile {
             updated_at: Stamp::At(at(0)),
         },
         sha256: format!("{number:064x}"),
+        parts: None,
     }
 }
 
@@ -90,6 +91,34 @@ pub(crate) async fn an_upload_whose_intent_is_gone_is_refused_and_the_others_are
     assert_eq!(store.get(&id(1)).await.unwrap(), None);
     assert_eq!(store.checksum(&id(1)).await.unwrap(), None);
     assert_eq!(store.get(&id(2)).await.unwrap(), Some(file(2).record));
+}
+
+pub(crate) async fn sums_of_parts_are_kept_with_the_sum_of_the_whole(seeded: &Make) {
+    let made = seeded(vec![]);
+    let store = &*made.store;
+    let intents = [intent(1), intent(2)];
+    store
+        .intend_uploads(&intents, &Limits::default(), &[])
+        .await
+        .unwrap();
+    let parts = PartSums {
+        size: 6,
+        sha256: vec![[1; 32], [2; 32]],
+    };
+    let in_parts = StoredFile {
+        parts: Some(parts.clone()),
+        ..file(1)
+    };
+    for _ in 0..2 {
+        let refused = store
+            .commit_uploads(&[in_parts.clone(), file(2)], false)
+            .await
+            .unwrap();
+        assert_eq!(refused, [""; 0]);
+        assert_eq!(store.part_sums(&id(1)).await.unwrap(), Some(parts.clone()));
+    }
+    assert_eq!(store.part_sums(&id(2)).await.unwrap(), None);
+    assert_eq!(store.part_sums(&id(3)).await.unwrap(), None);
 }
 
 pub(crate) async fn a_copy_that_is_found_is_written_down_once_and_only_of_a_record(seeded: &Make) {

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 
 use super::SqliteJournal;
 use crate::metadata::journal::{
-    Copy, JournalReader, Run, RunQuery, ServedWarning, Step, StepQuery, StepState, UploadIntent,
+    Copy, JournalReader, PartSums, Run, RunQuery, ServedWarning, Step, StepQuery, StepState, UploadIntent,
 };
 use crate::metadata::quota::{Ledger, Limits};
 use crate::metadata::{KeptReport, NewReport, Result, TrashRow};
@@ -32,6 +32,10 @@ impl JournalReader for SqliteJournal {
 
     async fn checksums(&self, file_ids: &[String]) -> Result<HashMap<String, String>> {
         self.store.checksums(file_ids).await
+    }
+
+    async fn part_sums(&self, file_id: &str) -> Result<Option<PartSums>> {
+        self.store.part_sums(file_id).await
     }
 
     async fn copies(&self, file_ids: &[String]) -> Result<Vec<(String, Copy)>> {

@@ -16,10 +16,11 @@ const MIGRATIONS: [&str; NEWEST as usize] = [
     include_str!("../../migrations/0007_warnings.sql"),
     include_str!("../../migrations/0008_copies.sql"),
     include_str!("../../migrations/0009_metrics.sql"),
+    include_str!("../../migrations/0010_part_sums.sql"),
 ];
 
 /// The version that this program makes.
-pub(super) const NEWEST: u32 = 9;
+pub(super) const NEWEST: u32 = 10;
 
 /// Brings the tables to the newest version; writes nothing where they are.
 pub(super) fn migrate(connection: &mut Connection) -> Result<(), Trouble> {

@@ -39,8 +39,8 @@ use self::values::Answer;
 use self::writer::Writer;
 use super::SqliteStore;
 use crate::metadata::journal::{
-    Admissions, Copy, Intended, JournalReader, JournalStore, Lease, LeaseGrant, NewRun, NewStep, Run,
-    RunQuery, RunStatus, ServedWarning, Settlement, Step, StepQuery, StepState, Stepped, StoredFile,
+    Admissions, Copy, Intended, JournalReader, JournalStore, Lease, LeaseGrant, NewRun, NewStep, PartSums,
+    Run, RunQuery, RunStatus, ServedWarning, Settlement, Step, StepQuery, StepState, Stepped, StoredFile,
     UploadIntent,
 };
 use crate::metadata::quota::{Ledger, Limits, Scope};
@@ -149,6 +149,11 @@ impl JournalReader for SqliteStore {
     async fn checksums(&self, file_ids: &[String]) -> Result<HashMap<String, String>> {
         let file_ids = file_ids.to_vec();
         look(self, move |connection| uploads::checksums(connection, &file_ids)).await
+    }
+
+    async fn part_sums(&self, file_id: &str) -> Result<Option<PartSums>> {
+        let file_id = file_id.to_owned();
+        look(self, move |connection| uploads::part_sums(connection, &file_id)).await
     }
 
     async fn copies(&self, file_ids: &[String]) -> Result<Vec<(String, Copy)>> {

@@ -440,7 +440,7 @@ async fn a_database_of_an_earlier_version_gets_what_it_lacks() {
              DROP INDEX civic_storage_steps_held; ALTER TABLE civic_storage_steps DROP COLUMN held_bytes;
              ALTER TABLE civic_storage_steps DROP COLUMN held_folder;
              DROP TABLE civic_storage_generation; DROP TABLE civic_storage_reports;
-             DROP TABLE civic_storage_copies; DROP TABLE civic_storage_metrics;
+             DROP TABLE civic_storage_copies; DROP TABLE civic_storage_metrics; DROP TABLE civic_storage_part_sums;
              ALTER TABLE civic_storage_steps DROP COLUMN to_provider;
              DELETE FROM civic_storage_migrations WHERE version > 1",
         )

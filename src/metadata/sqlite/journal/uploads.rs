@@ -6,7 +6,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::values::{Answer, count, micros, owner, signed, time};
 use super::{change, quota};
-use crate::metadata::journal::{Admissions, Copy, StoredFile, UploadIntent};
+use crate::metadata::journal::{Admissions, Copy, PartSums, StoredFile, UploadIntent};
 use crate::metadata::quota::{Admission, Limits};
 
 /// Writes down those that are let in.
@@ -56,7 +56,7 @@ pub(super) fn commit(connection: &Connection, files: &[StoredFile]) -> Answer<Ve
             unintend(connection, id)?;
             // Those that were made, instead of those that were to be.
             super::copies::forget(connection, id)?;
-            remember(connection, id, &file.sha256)?;
+            remember(connection, file)?;
             super::copies::remember(connection, id, &file.copies)?;
         } else if !is_committed(connection, file)? {
             refused.push(id.clone());
@@ -83,12 +83,26 @@ fn is_committed(connection: &Connection, file: &StoredFile) -> Answer<bool> {
         && checksum(connection, &file.record.id)?.as_deref() == Some(file.sha256.as_str()))
 }
 
-fn remember(connection: &Connection, file_id: &str, sha256: &str) -> Answer<()> {
+fn remember(connection: &Connection, file: &StoredFile) -> Answer<()> {
+    let (file_id, sha256) = (&file.record.id, &file.sha256);
     connection
         .prepare_cached(
             "INSERT OR REPLACE INTO main.civic_storage_checksums (file_id, sha256) VALUES (?1, ?2)",
         )?
         .execute([file_id, sha256])?;
+    if let Some(parts) = &file.parts {
+        connection
+            .prepare_cached(
+                "INSERT OR REPLACE INTO main.civic_storage_part_sums (file_id, sha256, part_size, sums)
+                 VALUES (?1, ?2, ?3, ?4)",
+            )?
+            .execute(params![
+                file_id,
+                sha256,
+                signed(parts.size)?,
+                parts.sha256.concat()
+            ])?;
+    }
     Ok(())
 }
 
@@ -160,4 +174,25 @@ fn checksum(connection: &Connection, file_id: &str) -> Answer<Option<String>> {
         .query_row([file_id], |row| row.get(0))
         .optional()?;
     Ok(found)
+}
+
+/// Of the content whose checksum is kept. None where no command of this version ever wrote.
+pub(super) fn part_sums(connection: &Connection, file_id: &str) -> Answer<Option<PartSums>> {
+    if !super::has_table(connection, "civic_storage_part_sums")? {
+        return Ok(None);
+    }
+    let mut statement = connection.prepare_cached(
+        "SELECT part_size, sums FROM main.civic_storage_part_sums
+         JOIN main.civic_storage_checksums USING (file_id, sha256) WHERE file_id = ?1",
+    )?;
+    let mut rows = statement.query([file_id])?;
+    let Some(row) = rows.next()? else {
+        return Ok(None);
+    };
+    let sums: Vec<u8> = row.get("sums")?;
+    let (sha256, _) = sums.as_chunks();
+    Ok(Some(PartSums {
+        size: count(row, "part_size")?,
+        sha256: sha256.to_vec(),
+    }))
 }

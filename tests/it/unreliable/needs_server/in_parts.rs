@@ -177,6 +177,80 @@ fn a_kill_amid_the_parts_leaves_nothing() {
     });
 }
 
+/// Another object of the same size: one byte is another, in the last part, but not in that of the upload.
+fn with_a_wrong_byte(town: &Town, bucket: &impl Remote) {
+    let sql = "SELECT provider_path FROM storage_files";
+    let path: String = town
+        .world
+        .town()
+        .db()
+        .query_row(sql, [], |row| row.get(0))
+        .unwrap();
+    let key = path.strip_prefix(&format!("{}/", bucket.root())).unwrap();
+    let mut wrong = content(0);
+    wrong[31 << 20] ^= 1;
+    bucket.put(key, &wrong);
+}
+
+fn a_wrong_byte_is_found_and_where_it_is<B: Remote + Clone + Sync + 'static>(bucket: &B) {
+    let (town, id) = holding(bucket.clone(), &content(0));
+    with_a_wrong_byte(&town, bucket);
+    let run = fetch(&town, &id, &[]);
+    assert_eq!(run.code, 1, "{run:?}");
+    assert!(run.stdout.contains("STORAGE_INTEGRITY_ERROR"), "{run:?}");
+    // The seventh part of 5 MB.
+    let told = "the SHA-256 of its bytes 31457280 to 33566776 is ";
+    assert!(run.stdout.contains(told), "{run:?}");
+    assert!(!town.out().exists());
+    assert_eq!(town.left_in_tmp(), Vec::<String>::new());
+}
+
+#[test]
+fn a_wrong_byte_is_found_and_where_it_is_on_all() {
+    TestEnv::seaweed()
+        .iter()
+        .for_each(a_wrong_byte_is_found_and_where_it_is);
+    TestEnv::azurite()
+        .iter()
+        .for_each(a_wrong_byte_is_found_and_where_it_is);
+    TestEnv::gcs()
+        .iter()
+        .for_each(a_wrong_byte_is_found_and_where_it_is);
+}
+
+/// Files that an older version stored, and rows that somebody has put there.
+#[test]
+fn where_no_part_is_known_the_whole_is_compared() {
+    let Some(bucket) = TestEnv::seaweed() else { return };
+    let (town, id) = holding(bucket.clone(), &content(0));
+    let sums =
+        "SELECT count(*) FROM civic_storage_part_sums WHERE part_size = 5242880 AND length(sums) = 7 * 32";
+    let count: u32 = town
+        .world
+        .town()
+        .db()
+        .query_row(sums, [], |row| row.get(0))
+        .unwrap();
+    assert_eq!(count, 1, "they are known at first");
+    for sql in [
+        "UPDATE civic_storage_part_sums SET part_size = 0",
+        "UPDATE civic_storage_part_sums SET part_size = 7000000",
+        "UPDATE civic_storage_part_sums SET part_size = 5242880, sums = x'00'",
+        "UPDATE civic_storage_part_sums SET sums = zeroblob(7 * 32), sha256 = 'of another content'",
+        "DELETE FROM civic_storage_part_sums",
+        "DROP TABLE civic_storage_part_sums",
+    ] {
+        town.world.town().db().execute(sql, []).unwrap();
+        slowly(&town);
+        assert_came(&town, &fetch(&town, &id, &[]));
+    }
+    with_a_wrong_byte(&town, &bucket);
+    let run = fetch(&town, &id, &[]);
+    assert_eq!(run.code, 1, "{run:?}");
+    assert!(run.stdout.contains("its SHA-256 is "), "{run:?}");
+    assert!(!town.out().exists());
+}
+
 /// Bytes of two objects in one file would be a file that never was, and without a checksum nothing else would tell.
 fn two_objects_are_never_mixed<B: Remote + Clone + Sync + 'static>(bucket: &B) {
     let town = Town::on(bucket.clone());

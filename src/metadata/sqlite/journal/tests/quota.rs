@@ -98,6 +98,7 @@ async fn apply(store: &SqliteJournal, civicpress: &rusqlite::Connection, (at, op
                     &[StoredFile {
                         record,
                         sha256,
+                        parts: None,
                         copies: Vec::new(),
                     }],
                     at.is_multiple_of(2),
