@@ -5,6 +5,7 @@ import pathlib
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 
 HERE = pathlib.Path(__file__).resolve().parent
@@ -51,16 +52,17 @@ def measure(command):
     What the run before left to be written to the disk is written first: nobody pays for another.
     """
     os.sync()
-    with open(os.devnull, "wb") as nowhere:
+    with open(os.devnull, "wb") as nowhere, tempfile.TemporaryFile() as told:
         begin = time.perf_counter()
         process = subprocess.Popen(
-            [str(part) for part in command], env=ENVIRONMENT, stdin=subprocess.DEVNULL, stdout=nowhere, stderr=nowhere
+            [str(part) for part in command], env=ENVIRONMENT, stdin=subprocess.DEVNULL, stdout=nowhere, stderr=told
         )
         _, status, usage = os.wait4(process.pid, 0)
         wall = time.perf_counter() - begin
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        sys.exit(f"{command[0]} ended with {process.returncode}")
+        process.returncode = os.waitstatus_to_exitcode(status)
+        if process.returncode:
+            told.seek(0)
+            sys.exit(f"{command[0]} ended with {process.returncode}:\n{told.read().decode()[-2000:]}")
     return wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss
 
 

@@ -26,7 +26,7 @@ BUCKET = "transfer"
 
 def main(scratch):
     endpoint = os.environ["CIVIC_TEST_SEAWEED"]
-    run(S5CMD, "--log", "error", "--endpoint-url", endpoint, "mb", f"s3://{BUCKET}")
+    in_bucket(endpoint, "mb")
     everything(scratch / "near", endpoint, AT_ONCE, "")
     with wire(endpoint, LATENCY) as far:
         few(scratch / "few", far)
@@ -126,8 +126,15 @@ def rounds(folder, endpoint, count, at_once):
                 for what, sample in taken.items():
                     samples[what].setdefault(name, []).append(sample)
         shutil.rmtree(folder / "civic")
-        run(S5CMD, "--log", "error", "--endpoint-url", endpoint, "rm", f"s3://{BUCKET}/*")
+        # What was deleted lies on SeaweedFS's disk as long as the bucket is there: another round may fill it.
+        in_bucket(endpoint, "rm", "/*")
+        in_bucket(endpoint, "rb")
+        in_bucket(endpoint, "mb")
     return samples
+
+
+def in_bucket(endpoint, what, keys=""):
+    run(S5CMD, "--log", "error", "--endpoint-url", endpoint, what, f"s3://{BUCKET}{keys}")
 
 
 def in_turn(tools, number):
