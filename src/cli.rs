@@ -11,6 +11,7 @@ use std::time::Instant;
 
 use clap::builder::styling::{AnsiColor, Effects, Styles};
 use clap::{ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::Context;
 use crate::commands;
@@ -242,6 +243,18 @@ pub fn run(argv: Vec<OsString>) -> ExitCode {
     ExitCode::from(exit as u8)
 }
 
+/// As many open files as the system lets us have. What a shell allows is meant for programs that wait with select(2); a thousand
+/// connections and files at once are more.
+fn allow_open_files() {
+    let limit = getrlimit(Resource::Nofile);
+    let most = Rlimit {
+        current: limit.maximum,
+        ..limit
+    };
+    // Where even that is refused, what it is now may do.
+    let _ = setrlimit(Resource::Nofile, most);
+}
+
 /// What is to be done, and the name of the command.
 fn parse(definition: &mut clap::Command, argv: Vec<OsString>) -> Result<(Cli, String), clap::Error> {
     let matches = definition.try_get_matches_from_mut(argv)?;
@@ -256,6 +269,7 @@ fn execute(cli: Cli, name: &str, started: Instant) -> Exit {
     if let Err(error) = format {
         return printer.conclude(&Err(error), started.elapsed());
     }
+    allow_open_files();
     let context = Context::new(cli.global, printer.clone());
     let result = cli.command.run(&context);
     let took = started.elapsed();

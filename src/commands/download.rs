@@ -1,7 +1,6 @@
 //! `storage:download`: files out of the storage, into files or to standard output.
 
 use std::collections::{BTreeMap, HashSet};
-use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -9,7 +8,7 @@ use clap::Args;
 use futures::{StreamExt, stream};
 
 use super::batch::{Batch, Words};
-use super::named;
+use super::named::{self, no_room};
 use super::shared::the_one;
 use crate::Context;
 use crate::engine::changes::details_of;
@@ -123,7 +122,7 @@ async fn find(context: &Context, names: &[String], batch: &mut Batch) -> Result<
                     error_code: "STORAGE_FILE_NOT_FOUND".into(),
                     details: None,
                 })
-                .map_err(|error| no_room(&error))?,
+                .map_err(no_room)?,
         }
     }
     Ok(records)
@@ -174,7 +173,7 @@ async fn wanted(
                         error_code: "STORAGE_CONFIGURATION_ERROR".into(),
                         details: None,
                     })
-                    .map_err(|error| no_room(&error))?,
+                    .map_err(no_room)?,
             }
         }
     }
@@ -264,7 +263,7 @@ async fn stream_one(
 fn batch_failure(mut batch: Batch, record: &FileRecord, error: &DownloadError) -> Failure {
     match batch.fail(&item_error(record, error)) {
         Ok(()) => batch.conclude(false).failure.unwrap_or_else(Failure::interrupted),
-        Err(error) => no_room(&error),
+        Err(error) => no_room(error),
     }
 }
 
@@ -359,12 +358,8 @@ async fn fetch(
             }
             Err(error) => batch.fail(&item_error(&record, &error)),
         }
-        .map_err(|error| no_room(&error))?;
+        .map_err(no_room)?;
     }
     progress.finish();
     Ok(())
-}
-
-fn no_room(error: &io::Error) -> Failure {
-    Failure::new(Exit::Failed, Code::Error, error.to_string())
 }

@@ -9,6 +9,7 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use super::batch::{Batch, Words};
+use super::named::no_room;
 use super::shared::{folder_rules, limits};
 use crate::Context;
 use crate::engine::cleanup::ItemError;
@@ -16,7 +17,7 @@ use crate::engine::journal::{Journal, recover};
 use crate::engine::upload::{
     self, Desk, Outcome as Item, Outcomes, Sources, Surroundings, Targets, UploadRequest,
 };
-use crate::error::{Code, Exit, Failure};
+use crate::error::Failure;
 use crate::metadata::journal::{JournalStore, RunStatus};
 use crate::output::Outcome;
 use crate::providers::Provider;
@@ -200,7 +201,7 @@ fn backups(context: &Context) -> Result<Vec<Arc<Provider>>, Failure> {
 fn sources(args: &UploadArgs) -> Result<Sources, Failure> {
     let mut sources = Sources::new(args.recursive);
     for path in &args.paths {
-        sources.add(path).map_err(|error| no_room(&error))?;
+        sources.add(path).map_err(no_room)?;
     }
     if let Some(list) = &args.from_list {
         let unread = |error| {
@@ -218,10 +219,6 @@ fn open_list(list: &Path) -> io::Result<Box<dyn BufRead>> {
         return Ok(Box::new(io::stdin().lock()));
     }
     Ok(Box::new(BufReader::new(File::open(list)?)))
-}
-
-fn no_room(error: &io::Error) -> Failure {
-    Failure::new(Exit::Failed, Code::Error, error.to_string())
 }
 
 impl Outcomes for Batch {

@@ -82,6 +82,24 @@ fn an_existing_file_is_replaced_only_by_force() {
 }
 
 #[test]
+fn a_directory_that_is_not_there_is_named_as_it_was() {
+    let env = TestEnv::fixture();
+    let out = env.tmp().join("none/out.md");
+    let run = Run::of(
+        &env,
+        ["storage:download", MINUTES, "--out", out.to_str().unwrap()],
+    );
+    let told = format!(
+        "{} cannot be written: {}: No such file or directory (os error 2)",
+        out.display(),
+        env.tmp().join("none").display()
+    );
+    assert_eq!(run.code, 1, "{}", run.stderr);
+    assert!(run.stderr.contains(&told), "{}", run.stderr);
+    assert!(!run.stderr.contains("civic-download"), "{}", run.stderr);
+}
+
+#[test]
 fn several_come_into_a_directory_and_clashing_names_get_a_number() {
     let env = TestEnv::fixture();
     let out = env.tmp().join("new/dir");

@@ -23,7 +23,13 @@ pub(super) struct Unplaced {
 
 impl Unplaced {
     /// A new one, in the directory of its target.
+    ///
+    /// # Errors
+    /// The directory's own, where it is not there: a temporary file's would name what nobody asked for.
     pub(super) fn new(directory: &Path) -> io::Result<Self> {
+        let why =
+            |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", directory.display()));
+        fs::metadata(directory).map_err(why)?;
         nameless(directory).map_or_else(|| temporary(directory), Ok)
     }
 

@@ -188,6 +188,28 @@ fn a_full_disk_is_told_and_leaves_nothing() {
     assert_whole(env);
 }
 
+/// Shells allow 1,024 open files, whatever the system allows: ten times the files of this test are no more than that.
+#[test]
+fn more_files_may_be_under_way_than_a_shell_lets_be_open() {
+    let deployment = Deployment::new();
+    let env = deployment.env();
+    let files: Vec<_> = (0..60).map(|n| source(env, &format!("{n}.txt"), "x")).collect();
+    let mut args = vec![
+        "storage:upload",
+        "--json",
+        "--folder",
+        "permits",
+        "--concurrency",
+        "60",
+    ];
+    args.extend(files.iter().map(|file| path(file)));
+    let output = limited(env, "ulimit -S -n 48", &args);
+    let answer: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(0), "{answer}");
+    assert_eq!(answer["data"]["successfulCount"], 60);
+    assert_whole(env);
+}
+
 #[test]
 fn a_database_that_is_locked_for_long_is_told_and_leaves_nothing() {
     let deployment = Deployment::new();
