@@ -37,6 +37,7 @@ use crate::metadata::journal::PartSums;
 use crate::providers::{Key, Provider, ProviderError};
 
 pub use elsewhere::Elsewhere;
+pub(super) use parts::FROM;
 pub use parts::is_in_parts;
 pub use range::ByteRange;
 
@@ -155,8 +156,22 @@ async fn to_file_once(
         let part = Part::open(directory, wanted).map_err(written)?;
         part.fill(wanted, interrupt).await
     } else {
-        let file = Unplaced::new(directory).map_err(written)?;
-        fetch(wanted, file, interrupt).await
+        let file = || Unplaced::new(directory).map_err(written);
+        match fetch(wanted, file()?, interrupt).await {
+            // The whole has the last word: it may be what is kept of the parts that is wrong.
+            Err(Failed::Other(DownloadError::Integrity(why))) if wanted.parts.is_some() => {
+                let as_one = Wanted {
+                    parts: None,
+                    ..wanted.clone()
+                };
+                let fetched = fetch(&as_one, file()?, interrupt).await;
+                fetched.map_err(|failed| match failed {
+                    Failed::Other(DownloadError::Integrity(_)) => DownloadError::Integrity(why).into(),
+                    failed => failed,
+                })
+            }
+            fetched => fetched,
+        }
     };
     let (whole, target_owned, force) = (whole.map_err(at)?, target.to_path_buf(), placing.force);
     let placed = tokio::task::spawn_blocking(move || whole.place(&target_owned, force));

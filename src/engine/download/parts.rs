@@ -30,8 +30,8 @@ const PART: u64 = 8 << 20;
 /// Bytes of a part where a connection is fast: then each request costs more than it brings.
 const LONG_PART: u64 = 64 << 20;
 const SIDE_BY_SIDE: u64 = 5;
-/// What is smaller comes faster as one.
-const WORTH: u64 = 4 * PART;
+/// Bytes from which on a file comes in parts: what is smaller comes faster as one.
+pub(in crate::engine) const FROM: u64 = 4 * PART;
 /// A connection is fast that brings the first so many bytes, once they come, in that time: 256 MiB a second.
 const FIRST: usize = 2 << 20;
 const FAST: Duration = Duration::from_millis(8);
@@ -90,7 +90,7 @@ pub(super) async fn fill(wanted: &Wanted, file: &File, interrupt: &Interrupt) ->
 /// Whether a file is large enough, and far enough away, to come in parts.
 #[must_use]
 pub fn is_in_parts(wanted: &Wanted) -> bool {
-    let is_large = u64::try_from(wanted.record.size).is_ok_and(|size| size >= WORTH);
+    let is_large = u64::try_from(wanted.record.size).is_ok_and(|size| size >= FROM);
     is_large && wanted.range.is_none() && wanted.provider.type_name != "local"
 }
 

@@ -17,6 +17,7 @@ use tokio::task::{JoinError, JoinSet};
 use super::source::Source;
 use crate::engine::Interrupt;
 use crate::engine::changes::details_of;
+use crate::engine::download::FROM;
 use crate::engine::hash::hex;
 use crate::failpoint::reach;
 use crate::metadata::journal::PartSums;
@@ -86,6 +87,7 @@ pub struct Way {
     part: u64,
     interrupt: Interrupt,
     memory: Memory,
+    spare: Spare,
 }
 
 impl Way {
@@ -97,6 +99,7 @@ impl Way {
             part,
             interrupt: interrupt.clone(),
             memory: Memory(Arc::new(Semaphore::new(HELD as usize))),
+            spare: Spare::default(),
         }
     }
 
@@ -228,13 +231,12 @@ async fn parts(
     let is_disk = target.provider.type_name == "local";
     let in_flight = if is_disk { PARTS_TO_A_DISK } else { PARTS_IN_FLIGHT };
     let (mut sent, mut sums) = (0, Vec::new());
-    let spare = Spare::default();
     loop {
         if way.interrupt.is_requested() {
             return Err(PutError::Interrupted);
         }
         let room = way.memory.room(part).await;
-        let (bytes, sum) = source.next(part, spare.take(), !is_disk).await?;
+        let (bytes, sum) = source.next(part, way.spare.take(), !is_disk).await?;
         if bytes.is_empty() {
             break;
         }
@@ -243,7 +245,7 @@ async fn parts(
         if under_way.len() == in_flight {
             arrived(under_way.join_next().await)?;
         }
-        let (provider, spare) = (Arc::clone(target.provider), spare.clone());
+        let (provider, spare) = (Arc::clone(target.provider), way.spare.clone());
         let put = upload.put_part(bytes.clone().into());
         under_way.spawn(async move {
             let sent = match sum {
@@ -264,7 +266,7 @@ async fn parts(
     }
     let sha256 = target.is_expected(source.sha256())?;
     answered(target.provider, upload.complete()).await?;
-    let parts = (!is_disk).then_some(PartSums {
+    let parts = (!is_disk && size >= FROM).then_some(PartSums {
         size: part,
         sha256: sums,
     });
@@ -292,7 +294,8 @@ async fn answered<T>(
     work.await.map_err(|error| provider.store_error(OPERATION, error))
 }
 
-/// Buffers of parts that have arrived, for those that follow: the allocator would keep more of them than are needed.
+/// Buffers of parts that have arrived, for those that follow, of whatever file: the allocator would keep more of them than are
+/// needed. They count for nothing in [`Memory`], so none is made while one is here.
 #[derive(Debug, Default, Clone)]
 struct Spare(Arc<Mutex<Vec<Vec<u8>>>>);
 

@@ -233,6 +233,7 @@ fn where_no_part_is_known_the_whole_is_compared() {
         .unwrap();
     assert_eq!(count, 1, "they are known at first");
     for sql in [
+        "UPDATE civic_storage_part_sums SET part_size = 5242881",
         "UPDATE civic_storage_part_sums SET part_size = 0",
         "UPDATE civic_storage_part_sums SET part_size = 7000000",
         "UPDATE civic_storage_part_sums SET part_size = 5242880, sums = x'00'",
