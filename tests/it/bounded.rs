@@ -124,13 +124,13 @@ fn judging_ten_thousand_files_takes_the_memory_of_four_thousand() {
     assert!(many < few + SLACK, "{many} bytes after {few}");
 }
 
-/// The most that the process had held when the last of so many files of 9 MB was put, all at once.
-fn uploading(count: usize) -> u64 {
+/// The most that the process had held when the last of so many files of this size was put, all at once.
+fn uploading(count: usize, size: usize) -> u64 {
     let deployment = Deployment::new();
     let directory = deployment.env().tmp().join("source");
     fs::create_dir_all(&directory).unwrap();
     for n in 0..count {
-        fs::write(directory.join(format!("{n}.bin")), vec![b'x'; 9_000_000]).unwrap();
+        fs::write(directory.join(format!("{n}.bin")), vec![b'x'; size]).unwrap();
     }
     let many = count.to_string();
     let args = [
@@ -151,7 +151,14 @@ fn uploading(count: usize) -> u64 {
 
 #[test]
 fn many_files_at_once_hold_no_more_bytes_than_there_is_room_for() {
-    let (one, many) = (uploading(1), uploading(40));
+    let (one, many) = (uploading(1, 9_000_000), uploading(40, 9_000_000));
     // What the allocator keeps for later comes on top of the 48 MiB; all files at once would be 360 MB.
     assert!(many < one + (144 << 20), "{many} bytes after {one}");
+}
+
+/// Each goes in parts of 5 MB, whose buffers serve those of the others, too.
+#[test]
+fn many_large_files_at_once_hold_no_more_bytes_than_there_is_room_for() {
+    let (one, many) = (uploading(1, 30_000_000), uploading(20, 30_000_000));
+    assert!(many < one + (72 << 20), "{many} bytes after {one}");
 }
