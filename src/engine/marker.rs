@@ -69,27 +69,16 @@ pub enum Ownership {
 /// # Errors
 /// Where the provider does not answer clearly.
 pub async fn look(provider: &Provider, ours: &Claim) -> Result<Ownership, ProviderError> {
-    match glance(provider, ours).await? {
-        // A bucket or root that is gone has no marker either, and a HEAD tells.
-        Ownership::Unclaimed if provider.head(&Key::from(MARKER_KEY)).await?.is_some() => {
-            glance(provider, ours).await
-        }
-        found => Ok(found),
+    let key = Key::from(MARKER_KEY);
+    if provider.head(&key).await?.is_none() {
+        return Ok(Ownership::Unclaimed);
     }
-}
-
-/// The same in one request, for whoever writes the marker next, or has just written it: of a bucket or root that is gone, too, it
-/// says that nobody has claimed it.
-///
-/// # Errors
-/// As [`look`].
-pub async fn glance(provider: &Provider, ours: &Claim) -> Result<Ownership, ProviderError> {
     let failed = |error| provider.store_error("read the marker", error);
-    let at = provider.location(&Key::from(MARKER_KEY))?;
-    let found = match provider.store.get(&at).await {
-        Err(Error::NotFound { .. }) => return Ok(Ownership::Unclaimed),
-        found => found.map_err(failed)?,
-    };
+    let found = provider
+        .store
+        .get(&provider.location(&key)?)
+        .await
+        .map_err(failed)?;
     let bytes = found.bytes().await.map_err(failed)?;
     Ok(match serde_json::from_slice::<Marker>(&bytes) {
         Ok(marker) if marker.is_of(ours) => Ownership::Ours,
@@ -98,7 +87,7 @@ pub async fn glance(provider: &Provider, ours: &Claim) -> Result<Ownership, Prov
     })
 }
 
-/// Writes the marker where a look has just found none, and looks who came first. A claim without installation writes nothing.
+/// Writes the marker where there is none, and looks who came first. A claim without installation writes nothing.
 ///
 /// # Errors
 /// Where the provider does not take it, or does not answer clearly.
@@ -106,7 +95,10 @@ pub async fn glance(provider: &Provider, ours: &Claim) -> Result<Ownership, Prov
 /// # Cancellation
 /// Safe: the marker is there or is not.
 pub async fn claim(provider: &Provider, ours: &Claim) -> Result<Ownership, ProviderError> {
-    put(provider, ours, PutMode::Create).await
+    match look(provider, ours).await? {
+        Ownership::Unclaimed => put(provider, ours, PutMode::Create).await,
+        found => Ok(found),
+    }
 }
 
 /// Puts our marker where another's stands. Of several who do so at once the last one has it, and the look after it tells
@@ -139,7 +131,7 @@ async fn put(provider: &Provider, ours: &Claim, mode: PutMode) -> Result<Ownersh
         other => other,
     };
     match put {
-        Ok(_) | Err(Error::AlreadyExists { .. } | Error::Precondition { .. }) => glance(provider, ours).await,
+        Ok(_) | Err(Error::AlreadyExists { .. } | Error::Precondition { .. }) => look(provider, ours).await,
         Err(error) => Err(provider.store_error("write the marker", error)),
     }
 }

@@ -114,12 +114,7 @@ pub async fn secure(
         operation: "claim",
         reason: message,
     };
-    let found = match provider.type_name {
-        // Nothing may be made below a root that is gone; a bucket that is gone takes no marker.
-        "local" => marker::look(provider, ours).await?,
-        _ => marker::glance(provider, ours).await?,
-    };
-    let (now, was) = match found {
+    let (now, was) = match marker::look(provider, ours).await? {
         Ownership::Ours => return Ok(None),
         Ownership::Unclaimed
             if provider.type_name == "local" && !permit.bare && provider.probe().await?.bare =>
