@@ -177,19 +177,25 @@ fn a_kill_amid_the_parts_leaves_nothing() {
     });
 }
 
-/// Another object of the same size: one byte is another, in the last part, but not in that of the upload.
+/// What a question of one value to the database is answered.
+fn value<T: rusqlite::types::FromSql>(town: &Town, sql: &str) -> T {
+    let db = town.world.town().db();
+    db.query_row(sql, [], |row| row.get(0)).unwrap()
+}
+
+/// Where the only file is in its bucket.
+fn key_in(town: &Town, bucket: &impl Remote) -> String {
+    let path: String = value(town, "SELECT provider_path FROM storage_files");
+    let root = format!("{}/", bucket.root());
+    path.strip_prefix(&root).unwrap().to_owned()
+}
+
+/// Another object of the same size: one byte is another, in the fourth part that is asked for, and the seventh that was sent.
 fn with_a_wrong_byte(town: &Town, bucket: &impl Remote) {
-    let sql = "SELECT provider_path FROM storage_files";
-    let path: String = town
-        .world
-        .town()
-        .db()
-        .query_row(sql, [], |row| row.get(0))
-        .unwrap();
-    let key = path.strip_prefix(&format!("{}/", bucket.root())).unwrap();
+    let key = key_in(town, bucket);
     let mut wrong = content(0);
     wrong[31 << 20] ^= 1;
-    bucket.put(key, &wrong);
+    bucket.put(&key, &wrong);
 }
 
 fn a_wrong_byte_is_found_and_where_it_is<B: Remote + Clone + Sync + 'static>(bucket: &B) {
@@ -225,12 +231,7 @@ fn where_no_part_is_known_the_whole_is_compared() {
     let (town, id) = holding(bucket.clone(), &content(0));
     let sums =
         "SELECT count(*) FROM civic_storage_part_sums WHERE part_size = 5242880 AND length(sums) = 7 * 32";
-    let count: u32 = town
-        .world
-        .town()
-        .db()
-        .query_row(sums, [], |row| row.get(0))
-        .unwrap();
+    let count: u32 = value(&town, sums);
     assert_eq!(count, 1, "they are known at first");
     for sql in [
         "UPDATE civic_storage_part_sums SET part_size = 5242881",
@@ -262,21 +263,14 @@ fn two_objects_are_never_mixed<B: Remote + Clone + Sync + 'static>(bucket: &B) {
     // The third part is asked for once another object of that size is there.
     let slow = Fault::Late(Duration::from_secs(6));
     town.proxy.inject((1, usize::MAX), slow, is_get);
-    let sql = "SELECT provider_path FROM storage_files";
-    let path: String = town
-        .world
-        .town()
-        .db()
-        .query_row(sql, [], |row| row.get(0))
-        .unwrap();
-    let key = path.strip_prefix(&format!("{}/", bucket.root())).unwrap();
+    let key = key_in(&town, bucket);
     let (proxy, other) = (&town.proxy, content(1));
     let run = thread::scope(|scope| {
         scope.spawn(|| {
             while proxy.count(is_get) < 4 {
                 thread::sleep(Duration::from_millis(5));
             }
-            bucket.put(key, &other);
+            bucket.put(&key, &other);
         });
         fetch(&town, &id, &[])
     });
