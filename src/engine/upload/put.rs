@@ -261,6 +261,7 @@ async fn parts(
     while !under_way.is_empty() {
         arrived(under_way.join_next().await)?;
     }
+    reach("upload.after-parts");
     if sent != size {
         return Err(PutError::Changed);
     }

@@ -4,6 +4,7 @@
 //! - They are discarded by committing a list of none where no blob is. The empty blob that this makes is deleted while it is
 //!   still that one. Deleting the name outright would need no such blob, but would take one along that was committed just
 //!   before; so what somebody committed is never touched.
+//! - A block that was on its way meanwhile begins an upload anew, which the next look finds.
 //! - The empty blob says of itself what it is, so that whoever comes after a program that died here can finish it.
 //! - In a listing that shows them they are empty, without a time and an ETag on Azure, with both on Azurite: nothing there
 //!   tells them surely from an empty file. What a HEAD finds is a blob; what it does not find and has blocks is none yet.
