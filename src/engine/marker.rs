@@ -64,21 +64,28 @@ pub enum Ownership {
     Foreign(String),
 }
 
-/// Reads the marker and compares it.
+/// Reads the marker and compares it; where there is none, whatever should hold it is there.
 ///
 /// # Errors
 /// Where the provider does not answer clearly.
 pub async fn look(provider: &Provider, ours: &Claim) -> Result<Ownership, ProviderError> {
-    let key = Key::from(MARKER_KEY);
-    if provider.head(&key).await?.is_none() {
-        return Ok(Ownership::Unclaimed);
+    match glance(provider, ours).await? {
+        // Of a bucket or root that is gone a HEAD tells; there are servers that make a bucket for whoever writes to it.
+        Ownership::Unclaimed if provider.head(&Key::from(MARKER_KEY)).await?.is_some() => {
+            glance(provider, ours).await
+        }
+        found => Ok(found),
     }
+}
+
+/// The same in one request: of a bucket or root that is gone, too, it says that nobody has claimed it.
+async fn glance(provider: &Provider, ours: &Claim) -> Result<Ownership, ProviderError> {
     let failed = |error| provider.store_error("read the marker", error);
-    let found = provider
-        .store
-        .get(&provider.location(&key)?)
-        .await
-        .map_err(failed)?;
+    let at = provider.location(&Key::from(MARKER_KEY))?;
+    let found = match provider.store.get(&at).await {
+        Err(Error::NotFound { .. }) => return Ok(Ownership::Unclaimed),
+        found => found.map_err(failed)?,
+    };
     let bytes = found.bytes().await.map_err(failed)?;
     Ok(match serde_json::from_slice::<Marker>(&bytes) {
         Ok(marker) if marker.is_of(ours) => Ownership::Ours,
@@ -87,7 +94,7 @@ pub async fn look(provider: &Provider, ours: &Claim) -> Result<Ownership, Provid
     })
 }
 
-/// Writes the marker where there is none, and looks who came first. A claim without installation writes nothing.
+/// Writes the marker where a look has just found none, and looks who came first. A claim without installation writes nothing.
 ///
 /// # Errors
 /// Where the provider does not take it, or does not answer clearly.
@@ -95,10 +102,7 @@ pub async fn look(provider: &Provider, ours: &Claim) -> Result<Ownership, Provid
 /// # Cancellation
 /// Safe: the marker is there or is not.
 pub async fn claim(provider: &Provider, ours: &Claim) -> Result<Ownership, ProviderError> {
-    match look(provider, ours).await? {
-        Ownership::Unclaimed => put(provider, ours, PutMode::Create).await,
-        found => Ok(found),
-    }
+    put(provider, ours, PutMode::Create).await
 }
 
 /// Puts our marker where another's stands. Of several who do so at once the last one has it, and the look after it tells
@@ -131,7 +135,7 @@ async fn put(provider: &Provider, ours: &Claim, mode: PutMode) -> Result<Ownersh
         other => other,
     };
     match put {
-        Ok(_) | Err(Error::AlreadyExists { .. } | Error::Precondition { .. }) => look(provider, ours).await,
+        Ok(_) | Err(Error::AlreadyExists { .. } | Error::Precondition { .. }) => glance(provider, ours).await,
         Err(error) => Err(provider.store_error("write the marker", error)),
     }
 }

@@ -279,7 +279,7 @@ fn init_claims_the_storage_and_refuses_anothers() {
 
 mod needs_server {
     use super::*;
-    use crate::common::{Remote, TestEnv};
+    use crate::common::{Bucket, Remote, TestEnv};
 
     fn town(bucket: &dyn Remote) -> Deployment {
         let town = Deployment::new();
@@ -340,6 +340,39 @@ mod needs_server {
     fn a_copied_database_destroys_nothing_in_a_bucket_on_azurite() {
         if let Some(bucket) = TestEnv::azurite() {
             a_copy_destroys_nothing(&bucket);
+        }
+    }
+
+    /// A name that was mistyped would become a bucket without files, and every record be of one that is long gone.
+    fn what_is_not_there_is_not_made(bucket: &Bucket) {
+        let town = town(bucket);
+        let mistyped = Bucket {
+            name: format!("{}-x", bucket.name),
+            ..bucket.clone()
+        };
+        town.providers(&mistyped.provider_yaml(mistyped.kind(), "town"));
+        town.db()
+            .execute(
+                "UPDATE storage_files SET provider_path = replace(provider_path, ?1, ?2)",
+                [bucket.root(), mistyped.root()],
+            )
+            .unwrap();
+        for how in [&["--purge"][..], &[]] {
+            let run = town.civic(&[&["storage:delete", &uuid(1), "--yes", "--json"], how].concat());
+            assert_eq!(run.code, 5, "{run:?}");
+        }
+        let records: u32 = town
+            .db()
+            .query_row("SELECT count(*) FROM storage_files", [], |row| row.get(0))
+            .unwrap();
+        assert_eq!(records, 3);
+        assert_eq!(mistyped.send("GET", "", b""), 404, "nobody made it");
+    }
+
+    #[test]
+    fn a_bucket_that_is_not_there_is_not_made_by_a_deletion() {
+        if let Some(bucket) = TestEnv::seaweed() {
+            what_is_not_there_is_not_made(&bucket);
         }
     }
 }

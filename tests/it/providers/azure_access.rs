@@ -6,7 +6,7 @@ use std::process::Command;
 use civic_storage::config::{AzureConfig, ProviderConfig, ProviderKind};
 use civic_storage::providers::{Key, ListRequest, ProviderError, build};
 use object_store::{ObjectStoreExt, PutPayload};
-use wiremock::matchers::{body_string_contains, header, method, path};
+use wiremock::matchers::{body_string_contains, header, method, path, path_regex};
 use wiremock::{Mock, MockServer, ResponseTemplate};
 
 use super::{azure, block_on, global, keys, listed};
@@ -80,6 +80,11 @@ async fn identity(answers: &MockServer) {
 }
 
 async fn opened_by_the_token(answers: &MockServer) {
+    Mock::given(path_regex("/[.]civic/"))
+        .and(header("authorization", "Bearer opensesame"))
+        .respond_with(ResponseTemplate::new(404).insert_header("x-ms-error-code", "BlobNotFound"))
+        .mount(answers)
+        .await;
     let empty = "<EnumerationResults><Blobs /><NextMarker /></EnumerationResults>";
     Mock::given(method("GET"))
         .and(header("authorization", "Bearer opensesame"))
