@@ -157,6 +157,47 @@ mod needs_server {
         );
     }
 
+    /// Ctrl-C with parts under way: they are given up at once, and neither a file nor a record is left.
+    fn an_interrupt_leaves_nothing(bucket: &impl Remote) {
+        let deployment = deployment(bucket);
+        // So many parts that the file cannot be whole before the signal is heard.
+        fs::write(deployment.env().tmp().join("large.bin"), vec![7; 60_000_000]).unwrap();
+        let args = upload(&deployment);
+        let args = args.each_ref().map(String::as_str);
+        let run = Stopped::command(&deployment, "upload.after-part", &args).interrupt();
+        assert_eq!(run.code, 130, "{run:?}");
+        let seen = look(&deployment, &["--min-age", "0"]);
+        assert_eq!(seen["counts"].get("multipartUploads"), None, "{seen}");
+        let count = "SELECT count(*) FROM storage_files";
+        let records: u32 = deployment.db().query_row(count, [], |row| row.get(0)).unwrap();
+        assert_eq!(records, 0, "{run:?}");
+        let objects = deployment.cleanup(&["--dry-run", "--min-age", "0"]).json();
+        assert_eq!(objects["data"]["counts"]["orphanedObjects"], 0, "{objects}");
+    }
+
+    #[test]
+    fn an_interrupt_leaves_nothing_on_seaweedfs() {
+        if let Some(bucket) = TestEnv::seaweed() {
+            an_interrupt_leaves_nothing(&bucket);
+        }
+    }
+
+    #[test]
+    fn an_interrupt_leaves_nothing_on_azurite() {
+        if let Some(bucket) = TestEnv::azurite() {
+            an_interrupt_leaves_nothing(&bucket);
+            assert_eq!(files(&bucket), [""; 0]);
+        }
+    }
+
+    #[test]
+    fn an_interrupt_leaves_nothing_on_gcs() {
+        if let Some(bucket) = TestEnv::gcs() {
+            an_interrupt_leaves_nothing(&bucket);
+            assert_eq!(bucket.uploads(), 0);
+        }
+    }
+
     #[test]
     fn on_seaweedfs_those_of_the_dead_go_and_no_others() {
         if let Some(bucket) = TestEnv::seaweed() {
