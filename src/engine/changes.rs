@@ -209,7 +209,7 @@ pub struct Changes {
 }
 
 impl Changes {
-    pub fn succeed(&mut self, item: &Value, bytes: u64) {
+    pub fn succeed(&mut self, item: &impl Serialize, bytes: u64) {
         self.bytes = self.bytes.saturating_add(bytes);
         let kept = keep(&mut self.successful, item);
         self.note(kept);

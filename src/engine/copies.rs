@@ -29,7 +29,7 @@ pub(super) struct Doomed {
 pub(super) async fn doomed(
     run: &RunHandle,
     sites: &Sites,
-    files: &[FileRecord],
+    files: &[&FileRecord],
     for_good: bool,
 ) -> Result<Vec<Doomed>, JournalError> {
     let ids: Vec<String> = files.iter().map(|file| file.id.clone()).collect();

@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use futures::stream::FuturesOrdered;
 use futures::{StreamExt, stream};
-use serde_json::Value;
+use serde::Serialize;
 use tokio::sync::Semaphore;
 
 pub(super) use judged::judged;
@@ -62,16 +62,16 @@ struct Lane<'a> {
 /// How a batch ended.
 #[derive(Default)]
 struct Ended {
-    /// Each with its bytes.
-    successful: Vec<(Value, u64)>,
+    successful: Vec<(Target, Way)>,
     failed: Vec<ItemError>,
     records: u64,
 }
 
 impl Ended {
     fn tell(self, changes: &mut Changes) {
-        for (item, bytes) in self.successful {
-            changes.succeed(&item, bytes);
+        for (target, way) in &self.successful {
+            let bytes = target.evidence.as_ref().map_or(0, |evidence| evidence.size);
+            changes.succeed(&Item::of(target, way), bytes);
         }
         changes.fail_all(self.failed);
     }
@@ -224,21 +224,20 @@ async fn delete_batch(lane: &Lane<'_>, batch: Vec<FileRecord>) -> Result<Ended, 
         records: batch.len() as u64,
         ..Ended::default()
     };
-    let mut targets = Vec::with_capacity(batch.len());
+    let (mut steps, mut targets) = (Vec::with_capacity(batch.len()), Vec::with_capacity(batch.len()));
     for looked in look_all(lane, &batch).await {
         let step = looked.and_then(|target| Ok((step(lane.run.id(), &target, lane.purge)?, target)));
         match step {
-            Ok(pair) => targets.push(pair),
+            Ok((step, target)) => {
+                targets.push((Way::of(&step), target));
+                steps.push(step);
+            }
             Err(error) => ended.failed.push(error),
         }
     }
-    let files: Vec<FileRecord> = targets.iter().map(|(_, target)| target.record.clone()).collect();
+    let files: Vec<&FileRecord> = targets.iter().map(|(_, target)| &target.record).collect();
     let doomed = copies::doomed(lane.run, lane.sites, &files, lane.purge).await?;
-    let steps = targets.iter().map(|(step, _)| step);
-    let steps = steps
-        .chain(doomed.iter().map(|copy| &copy.step))
-        .cloned()
-        .collect();
+    steps.extend(doomed.iter().map(|copy| copy.step.clone()));
     let mut intended = lane.run.intend(steps).await?;
     reach("delete.after-intend");
     let of_copies = intended.split_off(targets.len());
@@ -296,13 +295,28 @@ fn step(run_id: &str, target: &Target, for_good: bool) -> Result<NewStep, ItemEr
     })
 }
 
-type Written = (u64, NewStep, Target);
+/// What a step does, for as long as its journal has it.
+struct Way {
+    action: Action,
+    to_key: Option<String>,
+}
+
+impl Way {
+    fn of(step: &NewStep) -> Self {
+        Self {
+            action: step.action,
+            to_key: step.to_key.clone(),
+        }
+    }
+}
+
+type Written = (u64, Way, Target);
 
 /// Purges go in bulk by provider, everything else one by one.
 async fn act_all(lane: &Lane<'_>, written: &[Written]) -> Vec<Acted> {
     if written
         .iter()
-        .any(|(_, step, target)| step.action == Action::Purge && target.provider.type_name != "local")
+        .any(|(_, way, target)| way.action == Action::Purge && target.provider.type_name != "local")
     {
         return purge_in_bulk(written).await;
     }
@@ -313,13 +327,13 @@ async fn act_all(lane: &Lane<'_>, written: &[Written]) -> Vec<Acted> {
     acts.buffered(written.len().max(1)).collect().await
 }
 
-async fn act((_, step, target): &Written) -> Acted {
+async fn act((_, way, target): &Written) -> Acted {
     if let Some(why) = &target.pending {
         return Acted::Open(why.clone());
     }
     let evidence = target.evidence.as_ref();
-    let to_key = step.to_key.as_deref().map(Key::from);
-    let outcome = match (step.action, evidence, to_key) {
+    let to_key = way.to_key.as_deref().map(Key::from);
+    let outcome = match (way.action, evidence, to_key) {
         (Action::Trash, Some(evidence), Some(to)) => {
             let seen = (evidence, target.bare);
             move_to_new_place(&target.provider, (&target.key, &to), seen).await
@@ -382,8 +396,8 @@ async fn purge_in_bulk(written: &[Written]) -> Vec<Acted> {
         let (places, keys): (Vec<usize>, Vec<Key>) = written
             .iter()
             .enumerate()
-            .filter(|(_, (_, step, target))| {
-                step.action == Action::Purge
+            .filter(|(_, (_, way, target))| {
+                way.action == Action::Purge
                     && target.provider.name == provider.name
                     && target.pending.is_none()
             })
@@ -424,13 +438,10 @@ async fn settle(
     };
     let settlements = written.iter().zip(&acted).filter_map(settlement).collect();
     let mut made = run.settle(settlements).await?.into_iter();
-    for ((_, step, target), acted) in written.into_iter().zip(acted) {
+    for ((_, way, target), acted) in written.into_iter().zip(acted) {
         let settled = matches!(acted, Acted::Open(_)) || made.next().unwrap_or(false);
         match acted {
-            Acted::Done if settled => {
-                let bytes = target.evidence.as_ref().map_or(0, |evidence| evidence.size);
-                ended.successful.push((item(&target, &step), bytes));
-            }
+            Acted::Done if settled => ended.successful.push((target, way)),
             Acted::Done => ended.failed.push(failed(
                 &target.record.id,
                 "STORAGE_ERROR",
@@ -443,10 +454,23 @@ async fn settle(
 }
 
 /// The record, and where it is now. Whether an object that went for good in bulk was there is not known.
-fn item(target: &Target, step: &NewStep) -> Value {
-    let mut item = serde_json::to_value(&target.record).unwrap_or_default();
-    item["provider"] = step.provider.as_str().into();
-    item["trashKey"] = step.to_key.as_deref().into();
-    item["objectMissing"] = target.looked.then_some(step.action == Action::Record).into();
-    item
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Item<'a> {
+    #[serde(flatten)]
+    record: &'a FileRecord,
+    provider: &'a str,
+    trash_key: Option<&'a str>,
+    object_missing: Option<bool>,
+}
+
+impl<'a> Item<'a> {
+    fn of(target: &'a Target, way: &'a Way) -> Self {
+        Self {
+            record: &target.record,
+            provider: &target.provider.name,
+            trash_key: way.to_key.as_deref(),
+            object_missing: target.looked.then_some(way.action == Action::Record),
+        }
+    }
 }

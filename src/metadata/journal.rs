@@ -437,7 +437,7 @@ pub trait JournalStore: JournalReader {
     async fn intend_steps(
         &self,
         run_id: &str,
-        steps: &[NewStep],
+        steps: Vec<NewStep>,
         now: DateTime<Utc>,
     ) -> Result<Vec<Intended>>;
 

@@ -75,7 +75,7 @@ fn seeded() -> Deployment {
             }),
             undoes: None,
         };
-        store.intend_steps("done", &[step], noon).await.unwrap();
+        store.intend_steps("done", vec![step], noon).await.unwrap();
         let settled = Settlement {
             number: 1,
             state: StepState::Settled,

@@ -153,7 +153,7 @@ impl RunHandle {
     pub async fn intend(&self, steps: Vec<NewStep>) -> Result<Vec<Intended>, JournalError> {
         self.not_lost()?;
         let now = self.journal.clock.now();
-        Ok(self.journal.store.intend_steps(&self.id, &steps, now).await?)
+        Ok(self.journal.store.intend_steps(&self.id, steps, now).await?)
     }
 
     /// The same, where a file that comes to another folder has to find room there.

@@ -26,7 +26,7 @@ async fn two_runs(seeded: &Make) -> super::Journaled {
 }
 
 async fn is_fenced(store: &dyn JournalStore, run_id: &str, seconds: i64) -> bool {
-    match store.intend_steps(run_id, &[plain("a")], at(seconds)).await {
+    match store.intend_steps(run_id, vec![plain("a")], at(seconds)).await {
         Ok(_) => false,
         Err(MetadataError::Fenced { run }) => run == run_id,
         Err(other) => panic!("{other}"),

@@ -143,7 +143,7 @@ pub(crate) async fn a_run_that_changed_nothing_is_forgotten_and_gives_its_leases
 
     let record = store.get(&id(1)).await.unwrap().unwrap();
     store
-        .intend_steps("r2", &[removal(&record)], at(3))
+        .intend_steps("r2", vec![removal(&record)], at(3))
         .await
         .unwrap();
     let none = json!({});

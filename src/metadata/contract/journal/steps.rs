@@ -11,7 +11,11 @@ use crate::metadata::journal::{
 use crate::metadata::{FileRecord, MetadataError, Stamp};
 
 pub(super) async fn intend(store: &dyn JournalStore, step: NewStep) -> Intended {
-    store.intend_steps("r1", &[step], at(0)).await.unwrap().remove(0)
+    store
+        .intend_steps("r1", vec![step], at(0))
+        .await
+        .unwrap()
+        .remove(0)
 }
 
 pub(super) async fn one_record(seeded: &Make) -> super::Journaled {
@@ -47,7 +51,7 @@ pub(crate) async fn a_step_and_its_change_are_written_together(seeded: &Make) {
     );
     // The same once more finds no row: nothing is written, and the number is not used up.
     let both = store
-        .intend_steps("r1", &[step, plain("b")], at(1))
+        .intend_steps("r1", vec![step, plain("b")], at(1))
         .await
         .unwrap();
     assert_eq!(both, [Intended::Conflict, Intended::Written(2)]);
@@ -179,7 +183,7 @@ pub(crate) async fn a_settlement_that_conflicts_leaves_the_step_as_it_was(seeded
     let store = &*made.store;
     let there = record(store, 1).await;
     store
-        .intend_steps("r1", &[plain("a"), plain("b")], at(0))
+        .intend_steps("r1", vec![plain("a"), plain("b")], at(0))
         .await
         .unwrap();
     let taken = Settlement {
@@ -211,10 +215,10 @@ pub(crate) async fn steps_are_found_by_what_is_asked_and_read_page_by_page(seede
         ..plain("c")
     };
     store
-        .intend_steps("r2", &[plain("a"), plain("b"), s3], at(0))
+        .intend_steps("r2", vec![plain("a"), plain("b"), s3], at(0))
         .await
         .unwrap();
-    store.intend_steps("r1", &[plain("d")], at(0)).await.unwrap();
+    store.intend_steps("r1", vec![plain("d")], at(0)).await.unwrap();
     store.settle_steps("r2", &[settled(2)], at(1)).await.unwrap();
     let mut tally = store
         .tally(&["r1".to_owned(), "r2".to_owned(), "none".to_owned()])
@@ -293,7 +297,7 @@ pub(crate) async fn a_run_that_has_ended_writes_no_more_steps(seeded: &Make) {
         .await
         .unwrap();
     for run in ["r1", "never begun"] {
-        let late = store.intend_steps(run, &[removal(&there)], at(2)).await;
+        let late = store.intend_steps(run, vec![removal(&there)], at(2)).await;
         assert!(matches!(late, Err(MetadataError::Fenced { .. })));
     }
     assert_eq!(record(store, 1).await, there);

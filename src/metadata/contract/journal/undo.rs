@@ -15,7 +15,7 @@ async fn deleted(seeded: &Make) -> (super::Journaled, FileRecord) {
     begin(store, "r2", 1).await;
     let before = record(store, 1).await;
     store
-        .intend_steps("r1", &[removal(&before)], at(0))
+        .intend_steps("r1", vec![removal(&before)], at(0))
         .await
         .unwrap();
     store.settle_steps("r1", &[settled(1)], at(1)).await.unwrap();
@@ -42,7 +42,7 @@ pub(crate) async fn undoing_marks_the_step_in_the_same_transaction(seeded: &Make
     let (made, before) = deleted(seeded).await;
     let store = &*made.store;
     let intended = store
-        .intend_steps("r2", &[undoing(Action::Restore)], at(2))
+        .intend_steps("r2", vec![undoing(Action::Restore)], at(2))
         .await
         .unwrap();
     assert_eq!(intended, [Intended::Written(1)]);
@@ -62,12 +62,12 @@ pub(crate) async fn a_step_is_undone_by_one_run_only(seeded: &Make) {
     let (made, before) = deleted(seeded).await;
     let store = &*made.store;
     begin(store, "r3", 2).await;
-    let undo = [undoing(Action::Restore)];
-    store.intend_steps("r2", &undo, at(2)).await.unwrap();
-    let second = store.intend_steps("r3", &undo, at(2)).await.unwrap();
+    let undo = vec![undoing(Action::Restore)];
+    store.intend_steps("r2", undo.clone(), at(2)).await.unwrap();
+    let second = store.intend_steps("r3", undo.clone(), at(2)).await.unwrap();
     assert_eq!(second, [Intended::Conflict], "while the first is at it");
     store.settle_steps("r2", &[settled(1)], at(3)).await.unwrap();
-    let third = store.intend_steps("r3", &undo, at(4)).await.unwrap();
+    let third = store.intend_steps("r3", undo.clone(), at(4)).await.unwrap();
     assert_eq!(third, [Intended::Conflict], "after it is done");
 
     // A step that was undone meanwhile takes the settlement's change back with it.
@@ -78,7 +78,7 @@ pub(crate) async fn what_is_purged_from_the_trash_is_emptied(seeded: &Make) {
     let (made, _) = deleted(seeded).await;
     let store = &*made.store;
     store
-        .intend_steps("r2", &[undoing(Action::Purge)], at(2))
+        .intend_steps("r2", vec![undoing(Action::Purge)], at(2))
         .await
         .unwrap();
     store.settle_steps("r2", &[settled(1)], at(3)).await.unwrap();

@@ -75,7 +75,7 @@ pub(crate) async fn a_warning_is_spent_once_a_lifecycle_run_has_acted_on_it(seed
         run(store, run_id, operation).await;
         let record = store.get(&id(file)).await.unwrap().unwrap();
         let intended = store
-            .intend_steps(run_id, &[removal(&record)], at(20))
+            .intend_steps(run_id, vec![removal(&record)], at(20))
             .await
             .unwrap();
         assert_eq!(intended, [Intended::Written(1)]);

@@ -1,8 +1,11 @@
 //! Changes to `storage_files`, each only where the row still is what it was: every column compared as the database
 //! holds it. A row with bytes that text cannot show is never equal to what was read of it, and so never changed.
 
-use rusqlite::types::Value;
-use rusqlite::{Connection, OptionalExtension, ToSql, params, params_from_iter};
+use std::borrow::Cow;
+use std::sync::LazyLock;
+
+use rusqlite::types::{Null, ToSqlOutput, Value};
+use rusqlite::{Connection, OptionalExtension, params, params_from_iter};
 
 use super::super::trouble::Trouble;
 use super::quota;
@@ -23,6 +26,19 @@ pub(super) const COLUMNS: [&str; 12] = [
     "created_at",
     "updated_at",
 ];
+
+static INSERT: LazyLock<String> = LazyLock::new(|| {
+    let (columns, values) = (COLUMNS.join(", "), numbered(1, "").join(", "));
+    format!("INSERT INTO main.storage_files ({columns}) VALUES ({values})")
+});
+
+static REMOVE: LazyLock<String> =
+    LazyLock::new(|| format!("DELETE FROM main.storage_files WHERE {}", condition(1)));
+
+static REPLACE: LazyLock<String> = LazyLock::new(|| {
+    let (columns, values) = (numbered(1, " = ").join(", "), condition(COLUMNS.len() + 1));
+    format!("UPDATE main.storage_files SET {columns} WHERE {values}")
+});
 
 /// Makes the change; `false`, with nothing changed, where the row is not what was expected or the id is taken.
 pub(super) fn apply(connection: &Connection, change: &RecordChange) -> Result<bool, Trouble> {
@@ -110,13 +126,8 @@ pub(super) fn insert(connection: &Connection, record: &FileRecord) -> Result<boo
     if taken.is_some() {
         return Ok(false);
     }
-    let sql = format!(
-        "INSERT INTO main.storage_files ({}) VALUES ({})",
-        COLUMNS.join(", "),
-        numbered(1, "").join(", ")
-    );
     let inserted = connection
-        .prepare_cached(&sql)?
+        .prepare_cached(&INSERT)?
         .execute(params_from_iter(values(record)))?;
     put_back_unknown_columns(connection, &record.id)?;
     if inserted == 1 {
@@ -126,9 +137,8 @@ pub(super) fn insert(connection: &Connection, record: &FileRecord) -> Result<boo
 }
 
 fn remove(connection: &Connection, expected: &FileRecord) -> Result<bool, Trouble> {
-    let sql = format!("DELETE FROM main.storage_files WHERE {}", condition(1));
     let removed = connection
-        .prepare_cached(&sql)?
+        .prepare_cached(&REMOVE)?
         .execute(params_from_iter(values(expected)))?;
     if removed == 1 {
         quota::moved(connection, Some(expected), None)?;
@@ -137,19 +147,9 @@ fn remove(connection: &Connection, expected: &FileRecord) -> Result<bool, Troubl
 }
 
 fn replace(connection: &Connection, expected: &FileRecord, record: &FileRecord) -> Result<bool, Trouble> {
-    let assignments: Vec<String> = COLUMNS
-        .iter()
-        .zip(1..)
-        .map(|(column, number)| format!("{column} = ?{number}"))
-        .collect();
-    let sql = format!(
-        "UPDATE main.storage_files SET {} WHERE {}",
-        assignments.join(", "),
-        condition(COLUMNS.len() + 1)
-    );
     let values = values(record).into_iter().chain(values(expected));
     let replaced = connection
-        .prepare_cached(&sql)?
+        .prepare_cached(&REPLACE)?
         .execute(params_from_iter(values))?;
     if replaced == 1 {
         quota::moved(connection, Some(expected), Some(record))?;
@@ -179,21 +179,31 @@ fn numbered(first: usize, operator: &str) -> Vec<String> {
 }
 
 /// As [`COLUMNS`] has them.
-fn values(record: &FileRecord) -> Vec<Box<dyn ToSql>> {
-    let text = |text: &String| -> Box<dyn ToSql> { Box::new(text.clone()) };
-    let stamp = |stamp: &crate::metadata::Stamp| stamp.stored().map(std::borrow::Cow::into_owned);
-    vec![
+fn values(record: &FileRecord) -> [ToSqlOutput<'_>; COLUMNS.len()] {
+    [
         text(&record.id),
         text(&record.original_name),
         text(&record.stored_filename),
         text(&record.folder),
         text(&record.relative_path),
         text(&record.provider_path),
-        Box::new(record.size),
+        record.size.into(),
         text(&record.mime_type),
-        Box::new(record.description.clone()),
-        Box::new(record.uploaded_by.clone()),
-        Box::new(stamp(&record.created_at)),
-        Box::new(stamp(&record.updated_at)),
+        maybe(record.description.as_deref().map(Cow::from)),
+        maybe(record.uploaded_by.as_deref().map(Cow::from)),
+        maybe(record.created_at.stored()),
+        maybe(record.updated_at.stored()),
     ]
+}
+
+fn text(text: &str) -> ToSqlOutput<'_> {
+    text.into()
+}
+
+fn maybe(text: Option<Cow<'_, str>>) -> ToSqlOutput<'_> {
+    match text {
+        None => Null.into(),
+        Some(Cow::Borrowed(text)) => text.into(),
+        Some(Cow::Owned(text)) => text.into(),
+    }
 }

@@ -361,10 +361,10 @@ impl JournalStore for SqliteJournal {
     async fn intend_steps(
         &self,
         run_id: &str,
-        steps: &[NewStep],
+        steps: Vec<NewStep>,
         now: DateTime<Utc>,
     ) -> Result<Vec<Intended>> {
-        let (run_id, steps) = (run_id.to_owned(), steps.to_vec());
+        let run_id = run_id.to_owned();
         self.write(move |connection| steps::intend(connection, &run_id, &steps, now))
             .await
     }

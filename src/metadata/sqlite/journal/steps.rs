@@ -203,26 +203,50 @@ pub(super) fn settle(
     settlements: &[Settlement],
     now: DateTime<Utc>,
 ) -> Answer<Vec<bool>> {
-    settlements
-        .iter()
-        .map(|settlement| {
-            connection.execute_batch("SAVEPOINT settlement")?;
-            let made = settle_one(connection, run_id, settlement, now)?;
-            connection.execute_batch(if made {
-                "RELEASE settlement"
-            } else {
-                "ROLLBACK TO settlement; RELEASE settlement"
-            })?;
-            Ok(made)
-        })
-        .collect()
+    let one = |settlement| settle_one(connection, run_id, settlement, now);
+    settlements.iter().map(one).collect()
 }
 
 /// `false` where the step is not in a state from which it can go there, where its row changed meanwhile, or where what
-/// it undoes has been undone by somebody else: then nothing of it is to stay.
+/// it undoes has been undone by somebody else: then nothing of it stays.
 fn settle_one(
     connection: &Connection,
     run_id: &str,
+    settlement: &Settlement,
+    now: DateTime<Utc>,
+) -> Answer<bool> {
+    let step = (run_id, settlement.number);
+    let undone = match settlement.state {
+        StepState::Settled => undone_by(connection, step)?,
+        _ => None,
+    };
+    let own = || advance_own(connection, step, settlement, now);
+    if undone.is_none() && settlement.change.is_none() {
+        // One statement takes nothing back that it did not do; a savepoint for each would copy the pages it touches.
+        return own();
+    }
+    connection.execute_batch("SAVEPOINT settlement")?;
+    let made = own()?
+        && made(connection, settlement.change.as_ref())?
+        && undone.map_or(Ok(true), |((run_id, number), state)| {
+            advance(
+                connection,
+                (&run_id, number),
+                (StepState::Settled, state),
+                (None, now),
+            )
+        })?;
+    connection.execute_batch(if made {
+        "RELEASE settlement"
+    } else {
+        "ROLLBACK TO settlement; RELEASE settlement"
+    })?;
+    Ok(made)
+}
+
+fn advance_own(
+    connection: &Connection,
+    step: (&str, u64),
     settlement: &Settlement,
     now: DateTime<Utc>,
 ) -> Answer<bool> {
@@ -230,22 +254,8 @@ fn settle_one(
         StepState::Intended | StepState::Settled | StepState::Failed => StepState::Intended,
         StepState::Undone | StepState::Emptied => StepState::Settled,
     };
-    let step = (run_id, settlement.number);
     let error = settlement.error.as_deref();
-    if !advance(connection, step, (from, settlement.state), (error, now))?
-        || !made(connection, settlement.change.as_ref())?
-    {
-        return Ok(false);
-    }
-    match undone_by(connection, step)? {
-        Some((undone, state)) if settlement.state == StepState::Settled => advance(
-            connection,
-            (&undone.0, undone.1),
-            (StepState::Settled, state),
-            (None, now),
-        ),
-        _ => Ok(true),
-    }
+    advance(connection, step, (from, settlement.state), (error, now))
 }
 
 fn advance(

@@ -242,13 +242,14 @@ async fn a_full_disk_is_said_plainly_and_leaves_nothing_half_done() {
     let record = journal.get(&Seed::new(1, "", "").id).await.unwrap().unwrap();
     let mut step = removal(record.clone());
     step.key = Some("x".repeat(100_000));
-    let full = journal.intend_steps("r1", &[step], Utc::now()).await;
+    let full = journal.intend_steps("r1", vec![step], Utc::now()).await;
     let said = full.unwrap_err().to_string();
     assert!(said.contains("no space left"), "{said}");
     assert_eq!(journal.get(&record.id).await.unwrap(), Some(record.clone()));
     assert_eq!(journal.steps(&StepQuery::default()).await.unwrap(), []);
     pages(1_000_000).await.unwrap();
-    let written = journal.intend_steps("r1", &[removal(record)], Utc::now()).await;
+    let steps = vec![removal(record)];
+    let written = journal.intend_steps("r1", steps, Utc::now()).await;
     assert_eq!(written.unwrap(), [Intended::Written(1)]);
 }
 
@@ -266,7 +267,8 @@ async fn what_civicpress_writes_meanwhile_is_all_there() {
     });
     for seed in &seeds {
         let record = journal.get(&seed.id).await.unwrap().unwrap();
-        let answer = journal.intend_steps("r1", &[removal(record)], Utc::now()).await;
+        let steps = vec![removal(record)];
+        let answer = journal.intend_steps("r1", steps, Utc::now()).await;
         assert!(matches!(answer.unwrap()[..], [Intended::Written(_)]));
     }
     let _civicpress = uploads.join().unwrap();
@@ -315,10 +317,8 @@ async fn columns_that_only_a_later_civicpress_knows_come_back_with_their_row() {
     let journal = SqliteJournal::open(&town.path()).unwrap();
     journal.begin_run(&a_run("r1")).await.unwrap();
     let record = journal.get(&Seed::new(1, "", "").id).await.unwrap().unwrap();
-    journal
-        .intend_steps("r1", &[removal(record.clone())], Utc::now())
-        .await
-        .unwrap();
+    let steps = vec![removal(record.clone())];
+    journal.intend_steps("r1", steps, Utc::now()).await.unwrap();
     assert_eq!(journal.get(&record.id).await.unwrap(), None);
     let back = Settlement {
         number: 1,
@@ -350,10 +350,8 @@ async fn as_another_process() {
     journal.begin_run(&run).await.unwrap();
     for number in 0..9 {
         if let Some(record) = journal.get(&Seed::new(number, "", "").id).await.unwrap() {
-            journal
-                .intend_steps(&run.id, &[removal(record)], Utc::now())
-                .await
-                .unwrap();
+            let steps = vec![removal(record)];
+            journal.intend_steps(&run.id, steps, Utc::now()).await.unwrap();
         }
     }
 }

@@ -109,7 +109,10 @@ async fn apply(store: &SqliteJournal, civicpress: &rusqlite::Connection, (at, op
         Op::Delete(number) => {
             if let Some(record) = store.get(&id(number)).await.unwrap() {
                 let step = removal(record);
-                store.intend_steps("r1", &[step], a_run("r1").now).await.unwrap();
+                store
+                    .intend_steps("r1", vec![step], a_run("r1").now)
+                    .await
+                    .unwrap();
             }
         }
         Op::Move(number) => {
@@ -129,7 +132,10 @@ async fn apply(store: &SqliteJournal, civicpress: &rusqlite::Connection, (at, op
                     }),
                     ..removal(record)
                 };
-                store.intend_steps("r1", &[step], a_run("r1").now).await.unwrap();
+                store
+                    .intend_steps("r1", vec![step], a_run("r1").now)
+                    .await
+                    .unwrap();
             }
         }
         Op::Foreign(number, size) => {
