@@ -1,5 +1,6 @@
 //! The journal on SQLite: the contract, and what only a file that others write too can show.
 
+mod groups;
 mod quota;
 mod usage;
 
@@ -22,7 +23,7 @@ use super::{SqliteJournal, SqliteStore};
 use crate::metadata::contract::Seed;
 use crate::metadata::contract::journal::{Journaled, journal_suite};
 use crate::metadata::journal::{
-    Action, Intended, JournalReader, JournalStore, NewRun, NewStep, Owner, RecordChange, RunQuery, RunStatus,
+    Action, Intended, JournalReader, JournalStore, NewRun, NewStep, Owner, RecordChange, RunQuery,
     Settlement, StepQuery, StepState,
 };
 use crate::metadata::{FileRecord, MetadataError, MetadataStore};
@@ -78,55 +79,6 @@ fn removal(record: FileRecord) -> NewStep {
         }),
         undoes: None,
     }
-}
-
-/// Transactions in the WAL: frames that end one carry the size of the database.
-/// (Source: "SQLite Database File Format", section 4.1.)
-fn commits(town: &Town) -> usize {
-    let wal = fs::read(town.beside("-wal")).unwrap();
-    let page = u32::from_be_bytes(wal[8..12].try_into().unwrap()) as usize;
-    let frames = wal[32..].chunks_exact(24 + page);
-    frames
-        .filter(|frame| frame[4..8] != [0; 4] && frame[8..16] == wal[16..24])
-        .count()
-}
-
-async fn after_a_wait(civicpress: &Connection) {
-    tokio::time::sleep(Duration::from_millis(200)).await;
-    civicpress.execute_batch("COMMIT").unwrap();
-}
-
-#[tokio::test]
-async fn calls_that_wait_for_the_same_lock_become_one_commit() {
-    let (town, civicpress) = running(&[]);
-    let journal = SqliteJournal::open(&town.path()).unwrap();
-    let before = commits(&town);
-    civicpress.execute_batch("BEGIN IMMEDIATE").unwrap();
-    let runs: Vec<NewRun> = (0..50).map(|number| a_run(&format!("r{number}"))).collect();
-    let begun = futures::future::join_all(runs.iter().map(|run| journal.begin_run(run)));
-    let (begun, ()) = tokio::join!(begun, after_a_wait(&civicpress));
-    assert!(begun.iter().all(Result::is_ok), "{begun:?}");
-    assert_eq!(journal.runs(&RunQuery::newest(99)).await.unwrap().len(), 50);
-    let commits = commits(&town) - before;
-    assert!((1..=2).contains(&commits), "{commits} commits for 50 calls");
-}
-
-#[tokio::test]
-async fn a_call_that_fails_takes_nothing_of_its_group_with_it() {
-    let (town, civicpress) = running(&[]);
-    let journal = SqliteJournal::open(&town.path()).unwrap();
-    civicpress.execute_batch("BEGIN IMMEDIATE").unwrap();
-    let (first, second) = (a_run("first"), a_run("second"));
-    let none = json!({});
-    let (one, failed, two, ()) = tokio::join!(
-        journal.begin_run(&first),
-        journal.finish_run("nobody's", RunStatus::Done, &none, Utc::now()),
-        journal.begin_run(&second),
-        after_a_wait(&civicpress),
-    );
-    assert!(one.is_ok() && two.is_ok());
-    assert!(matches!(failed, Err(MetadataError::Fenced { .. })));
-    assert_eq!(journal.runs(&RunQuery::newest(9)).await.unwrap().len(), 2);
 }
 
 #[tokio::test]

@@ -19,8 +19,10 @@ use super::{migrate, quota, reports};
 use crate::metadata::{MetadataError, Result};
 
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
-/// Calls in one commit: bounds how long others wait for the write lock.
+/// Calls in one commit, and rows changed after which no further one joins: bound how long others wait for the write lock, and how
+/// long a provider that waits for the first call waits for the last, too.
 const GROUP: usize = 256;
+const ROWS: u64 = 2_000;
 
 /// A call on its way to the writer.
 trait Call: Send {
@@ -137,9 +139,9 @@ fn commit(
     calls: &Receiver<Box<dyn Call>>,
 ) -> Result<(), Trouble> {
     connection.execute_batch("BEGIN IMMEDIATE")?;
-    group.extend(calls.try_iter().take(GROUP - 1));
     let before = connection.total_changes();
-    for call in group.iter_mut() {
+    let mut done = 0;
+    while let Some(call) = group.get_mut(done) {
         connection.execute_batch("SAVEPOINT call")?;
         let kept = call.run(connection);
         if connection.is_autocommit() {
@@ -152,6 +154,10 @@ fn commit(
         } else {
             "ROLLBACK TO call; RELEASE call"
         })?;
+        done += 1;
+        if done < GROUP && connection.total_changes() - before < ROWS {
+            group.extend(calls.try_recv());
+        }
     }
     if connection.total_changes() != before {
         reports::drop_all(connection)?;
