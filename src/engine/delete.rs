@@ -295,7 +295,7 @@ fn step(run_id: &str, target: &Target, for_good: bool) -> Result<NewStep, ItemEr
     })
 }
 
-/// What a step does, for as long as its journal has it.
+/// What is needed of a step once it is written down.
 struct Way {
     action: Action,
     to_key: Option<String>,

@@ -445,7 +445,7 @@ pub trait JournalStore: JournalReader {
     async fn intend_steps_within(
         &self,
         run_id: &str,
-        steps: &[NewStep],
+        steps: Vec<NewStep>,
         limits: &Limits,
         now: DateTime<Utc>,
     ) -> Result<Vec<Stepped>>;

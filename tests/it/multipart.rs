@@ -9,7 +9,7 @@ mod needs_server {
     use crate::common::deployment::{Deployment, Run, uuid};
     use crate::common::proxy::{Fault, Proxy};
     use crate::common::{Bucket, Remote, TestEnv};
-    use crate::delete::killed;
+    use crate::delete::{killed, rows};
 
     const APPLY: [&str; 5] = ["--apply", "--yes", "--kind", "multipart", "--min-age"];
 
@@ -161,16 +161,14 @@ mod needs_server {
     fn an_interrupt_leaves_nothing(bucket: &impl Remote) {
         let deployment = deployment(bucket);
         // So many parts that the file cannot be whole before the signal is heard.
-        fs::write(deployment.env().tmp().join("large.bin"), vec![7; 60_000_000]).unwrap();
+        fs::write(deployment.env().tmp().join("large.bin"), vec![7; 80_000_000]).unwrap();
         let args = upload(&deployment);
         let args = args.each_ref().map(String::as_str);
-        let run = Stopped::command(&deployment, "upload.after-part", &args).interrupt();
+        let run = Stopped::command(&deployment, point(bucket).0, &args).interrupt();
         assert_eq!(run.code, 130, "{run:?}");
         let seen = look(&deployment, &["--min-age", "0"]);
         assert_eq!(seen["counts"].get("multipartUploads"), None, "{seen}");
-        let count = "SELECT count(*) FROM storage_files";
-        let records: u32 = deployment.db().query_row(count, [], |row| row.get(0)).unwrap();
-        assert_eq!(records, 0, "{run:?}");
+        assert_eq!(rows(deployment.db()).len(), 0, "{run:?}");
         let objects = deployment.cleanup(&["--dry-run", "--min-age", "0"]).json();
         assert_eq!(objects["data"]["counts"]["orphanedObjects"], 0, "{objects}");
     }

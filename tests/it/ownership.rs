@@ -280,6 +280,7 @@ fn init_claims_the_storage_and_refuses_anothers() {
 mod needs_server {
     use super::*;
     use crate::common::{Bucket, Remote, TestEnv};
+    use crate::delete::rows;
 
     fn town(bucket: &dyn Remote) -> Deployment {
         let town = Deployment::new();
@@ -361,11 +362,7 @@ mod needs_server {
             let run = town.civic(&[&["storage:delete", &uuid(1), "--yes", "--json"], how].concat());
             assert_eq!(run.code, 5, "{run:?}");
         }
-        let records: u32 = town
-            .db()
-            .query_row("SELECT count(*) FROM storage_files", [], |row| row.get(0))
-            .unwrap();
-        assert_eq!(records, 3);
+        assert_eq!(rows(town.db()).len(), 3);
         assert_eq!(mistyped.send("GET", "", b""), 404, "nobody made it");
     }
 

@@ -168,7 +168,7 @@ impl RunHandle {
         self.not_lost()?;
         let now = self.journal.clock.now();
         let store = &self.journal.store;
-        Ok(store.intend_steps_within(&self.id, &steps, limits, now).await?)
+        Ok(store.intend_steps_within(&self.id, steps, limits, now).await?)
     }
 
     /// Settles steps; `false` where a change conflicted or somebody else settled the step.

@@ -372,12 +372,12 @@ impl JournalStore for SqliteJournal {
     async fn intend_steps_within(
         &self,
         run_id: &str,
-        steps: &[NewStep],
+        steps: Vec<NewStep>,
         limits: &Limits,
         now: DateTime<Utc>,
     ) -> Result<Vec<Stepped>> {
-        let (run_id, steps, limits) = (run_id.to_owned(), steps.to_vec(), limits.clone());
-        self.write(move |connection| steps::intend_within(connection, &run_id, (&steps, &limits), now))
+        let (run_id, limits) = (run_id.to_owned(), limits.clone());
+        self.write(move |connection| steps::intend_within(connection, &run_id, (steps, &limits), now))
             .await
     }
 

@@ -61,15 +61,15 @@ pub(super) fn intend(
 pub(super) fn intend_within(
     connection: &Connection,
     run_id: &str,
-    (steps, limits): (&[NewStep], &Limits),
+    (steps, limits): (Vec<NewStep>, &Limits),
     now: DateTime<Utc>,
 ) -> Answer<Vec<Stepped>> {
-    let admissions = quota::admit_steps(connection, steps, limits)?;
+    let admissions = quota::admit_steps(connection, &steps, limits)?;
     let admitted: Vec<NewStep> = steps
-        .iter()
+        .into_iter()
         .zip(&admissions)
         .filter(|(_, admission)| !matches!(admission, Admission::Refused(_)))
-        .map(|(step, _)| step.clone())
+        .map(|(step, _)| step)
         .collect();
     let intended = intend(connection, run_id, &admitted, now)?;
     Ok(quota::stepped(admissions, intended))

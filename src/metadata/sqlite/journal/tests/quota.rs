@@ -206,7 +206,7 @@ async fn a_move_under_way_holds_its_room_once() {
     };
     assert_eq!(level().await, (0, 0));
     store
-        .intend_steps_within("r1", &[step], &limits(), a_run("r1").now)
+        .intend_steps_within("r1", vec![step], &limits(), a_run("r1").now)
         .await
         .unwrap();
     assert_eq!(level().await, (0, 10));
